@@ -1,0 +1,258 @@
+"""TOML to frozen settings, strictly: every unknown key and bad value is told at once, with its place.
+
+The resolved settings are saved as `run.toml` in the run folder. TOML, because in YAML the language code
+`no` is a boolean. Paths may hold `$NAME` environment variables, which are expanded when they are used.
+"""
+
+import difflib
+import json
+import os
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from extend.errors import PathError, UsageError, escaped
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+MAX_CONFIG_BYTES = 1 << 20
+
+
+class Settings(pydantic.BaseModel):
+    """Frozen; unknown keys are errors; strict types (a number is not a string)."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class VocabSettings(Settings):
+    """`extend vocab`."""
+
+    size: AtLeastOne = Field(30_000, description="new pieces at most (EXTEND: 30,000)")
+    min_count: AtLeastOne = Field(2, description="a piece occurs at least this often in the corpus")
+    max_piece_length: AtLeastOne = Field(64, description="characters of the longest new piece")
+    held_out_share: Fraction = Field(0.02, description="share of lines kept out of counting")
+    held_out_lines: AtLeastOne = Field(200, description="held-out lines at least")
+
+
+class GrowSettings(Settings):
+    """`extend grow`."""
+
+    init: str = Field("subword", description="how new rows start: one of extend.initializers.INITIALIZERS")
+
+
+class ScratchSettings(Settings):
+    """A base trained from nothing by `extend pretrain --from-scratch`."""
+
+    languages: dict[str, list[str]] = Field(default_factory=dict, description="corpus files by language")
+    architecture: Literal["bert", "modernbert"] = "modernbert"
+    hidden_size: AtLeastOne = 192
+    layers: AtLeastOne = 3
+    heads: AtLeastOne = 3
+    intermediate_size: AtLeastOne = 576
+    vocab_size: AtLeastOne = Field(16_000, description="pieces to learn when no vocabulary is given")
+    vocabulary: str | None = Field(None, description="a vocab.txt to cut to the pieces that occur")
+    min_count: AtLeastOne = Field(3, description="occurrences that keep a piece of `vocabulary`")
+
+
+class PretrainSettings(Settings):
+    """`extend pretrain`. The defaults are the paper's (EXTEND, section 4) but for NSP, which is off."""
+
+    steps: Count = Field(500_000, description="optimizer steps in all, new_rows_steps among them")
+    new_rows_steps: Count = Field(0, description="first steps, which train the new rows and biases alone")
+    batch_size: AtLeastOne = 32
+    length: Annotated[int, Field(ge=8, le=8192)] = Field(128, description="tokens a block")
+    learning_rate: Positive = 2e-5
+    new_rows_learning_rate: Positive = 1e-3
+    warmup_steps: Count = 10_000
+    new_rows_warmup_steps: Count = 100
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip: Positive = Field(1.0, description="largest gradient norm")
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    whole_word: bool = True
+    nsp: bool = Field(False, description="next-sentence prediction beside MLM (BertForPreTraining)")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    mix_exponent: Fraction = Field(0.7, description="languages are drawn by (their lines)^exponent")
+    replay: dict[str, list[str]] = Field(default_factory=dict, description="corpus files of old languages")
+    replay_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of replayed blocks")
+    save_every: AtLeastOne = 1000
+    keep: AtLeastOne = Field(2, description="checkpoints kept")
+    log_every: AtLeastOne = 20
+    eval_every: Count = Field(0, description="steps between held-out evaluations; 0: only at the end")
+    seed: Count | None = Field(None, description="default: the run's seed")
+
+
+class NerData(Settings):
+    """Files of one language's NER set."""
+
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+
+
+class NerSettings(Settings):
+    """`extend ner-eval`: the paper's protocol (BiLSTM-CRF on the frozen encoder)."""
+
+    data: dict[str, NerData] = Field(default_factory=dict, description="CoNLL files by language")
+    source: str = Field("en", description="the language that zero-shot heads are trained on")
+    targets: list[str] = Field(default_factory=list, description="default: the run's language")
+    labels: list[str] = Field(default_factory=list, description="entity types kept; default all")
+    seeds: AtLeastOne = 5
+    epochs: AtLeastOne = 75
+    patience: AtLeastOne = 25
+    batch_size: AtLeastOne = 32
+    hidden_size: AtLeastOne = 200
+    layers: AtLeastOne = 2
+    dropout: Fraction = 0.5
+    learning_rate: Positive = 1e-3
+    clip: Positive = 5.0
+
+
+class RunSettings(Settings):
+    """One run: one language brought to one base."""
+
+    lang: str = Field("", description="language code, name or autonym")
+    base: str = "google-bert/bert-base-multilingual-cased"
+    revision: str | None = None
+    corpus: list[str] = Field(default_factory=list, description="files, folders, globs or hf:DATASET")
+    seed: Count = 1
+    vocab: VocabSettings = VocabSettings()
+    grow: GrowSettings = GrowSettings()
+    scratch: ScratchSettings = ScratchSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    ner: NerSettings = NerSettings()
+
+    @property
+    def pretrain_seed(self) -> int:
+        return self.seed if self.pretrain.seed is None else self.pretrain.seed
+
+
+def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunSettings:
+    """Read and check a TOML file; `overrides` maps dotted keys (`pretrain.steps`) to values and wins.
+
+    Raises PathError when the file cannot be read, UsageError naming every bad key and value.
+    """
+    tree = _read_toml(path) if path else {}
+    for key, value in (overrides or {}).items():
+        _put(tree, key.split("."), value)
+    try:
+        return RunSettings.model_validate(tree)
+    except pydantic.ValidationError as error:
+        problems = [_told(problem) for problem in error.errors()]
+        where = str(path) if path else "the command line"
+        raise UsageError(
+            f"{where}: {problems[0]}" if len(problems) == 1 else f"{where}: {len(problems)} bad settings",
+            name="E-CONFIG-KEY" if any("unknown key" in problem for problem in problems) else "E-CONFIG",
+            why="" if len(problems) == 1 else "; ".join(problems),
+            done="nothing was read or written",
+            next="mend these keys and run the same command",
+        ) from error
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """`["pretrain.steps=2000", "lang=ug"]` to a mapping; a value that is not TOML is taken as text."""
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {escaped(assignment)} is not KEY=VALUE", name="E-CONFIG")
+        try:
+            overrides[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key] = value
+    return overrides
+
+
+def dump_toml(settings: RunSettings) -> str:
+    """The resolved settings as TOML; reading it back gives the same settings."""
+    return "\n".join(_dump_table("", settings.model_dump(exclude_none=True))).lstrip("\n") + "\n"
+
+
+def expand(path: str) -> str:
+    """Expand `~` and environment variables. Raises UsageError when a variable is not set."""
+    full = os.path.expandvars(os.path.expanduser(path))
+    if "$" in full:
+        raise UsageError(
+            f"path {escaped(path)} names an environment variable that is not set",
+            name="E-CONFIG",
+            next="set it, for example: export EXTEND_DATA=/path/to/data",
+        )
+    return full
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PathError(f"cannot read configuration {path}: {error.strerror}", name="E-PATH") from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise UsageError(f"configuration {path} is larger than 1 MiB", name="E-CONFIG")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {escaped(str(error), limit=120)}", name="E-CONFIG"
+        ) from error
+
+
+def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        branch = tree.setdefault(key, {})
+        if not isinstance(branch, dict):
+            raise UsageError(f"{'.'.join(keys)}: {key} is a value, not a section", name="E-CONFIG")
+        tree = branch
+    tree[keys[-1]] = value
+
+
+def _told(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{path}: {problem['msg'].lower()}, got {escaped(repr(problem['input']))}"
+    known = _keys_beside(problem["loc"])
+    close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return f"{escaped(path)}: unknown key" + (
+        f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+    )
+
+
+def _keys_beside(location: Sequence[str | int]) -> list[str]:
+    """The keys that could have stood where an unknown key stands."""
+    kind: Any = RunSettings
+    for part in location[:-1]:
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            kind = typing.get_args(kind)[1]
+    return list(kind.model_fields)
+
+
+def _dump_table(prefix: str, table: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{json.dumps(key)} = {_dump(value)}" if not _bare(key) else f"{key} = {_dump(value)}"
+        for key, value in table.items()
+        if not isinstance(value, dict)
+    ]
+    if prefix and lines:
+        lines = ["", f"[{prefix}]", *lines]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            name = key if _bare(key) else json.dumps(key, ensure_ascii=False)
+            lines += _dump_table(f"{prefix}.{name}" if prefix else name, value)
+    return lines
+
+
+def _bare(key: str) -> bool:
+    return key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+
+
+def _dump(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_dump, value)) + "]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
