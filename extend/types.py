@@ -145,3 +145,17 @@ class Score:
     precision: float
     recall: float
     f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is. Rooms hand it to a callback; only the command line shows it.
+
+    `details` are numbers and words worth showing beside the bar (loss, tokens_per_second).
+    """
+
+    stage: str
+    done: int
+    total: int
+    text: str = ""
+    details: Mapping[str, float | str] = field(default_factory=dict)
