@@ -96,11 +96,15 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} is not valid JSON", name="E-JSON", why=str(error)[:200]) from error
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add one line and hand it to the operating system at once."""
+def append_bytes(path: Path, data: bytes) -> None:
+    """Add `data` at the end of a file and hand it to the operating system at once."""
     make_directory(path.parent)
     with _told(path), open(path, "ab") as file:
-        file.write(line.encode("utf-8") + b"\n")
+        file.write(data)
+
+
+def append_line(path: Path, line: str) -> None:
+    append_bytes(path, line.encode("utf-8") + b"\n")
 
 
 def sha256_file(path: Path) -> str:
