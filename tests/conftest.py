@@ -1,4 +1,4 @@
-"""Shared by every test: no network, no telemetry, one thread a process."""
+"""Shared by every test: no network, no telemetry, one thread a process, no deadline a property trial."""
 
 import os
 
@@ -7,3 +7,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis  # noqa: E402 - after the switches above
+
+hypothesis.settings.register_profile("shared-machine", deadline=None, max_examples=50, print_blob=True)
+hypothesis.settings.load_profile("shared-machine")
