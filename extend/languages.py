@@ -22,9 +22,9 @@ from extend.errors import UsageError, escaped
 _CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _LOCAL_USE = re.compile(r"q[a-t][a-z]")
 _NOT_ONE_LANGUAGE = {"und", "mul", "mis", "zxx"}
-_RIGHT_TO_LEFT = frozenset(
+_RIGHT_TO_LEFT = (
     "Adlm Arab Aran Armi Avst Chrs Elym Hatr Hebr Hung Khar Lydi Mand Mani Mend Merc Mero Narb Nbat Nkoo "
-    "Orkh Ougr Palm Phli Phlp Phnx Prti Rohg Samr Sarb Sogd Sogo Syrc Syre Syrj Syrn Thaa Yezi".split()  # noqa: SIM905 - a word list
+    "Orkh Ougr Palm Phli Phlp Phnx Prti Rohg Samr Sarb Sogd Sogo Syrc Syre Syrj Syrn Thaa Yezi"
 )
 
 
@@ -84,7 +84,7 @@ def _by_code(text: str) -> Tag | None:
 def _by_name(text: str) -> Tag | None:
     for spelling in (text, _without_marks(text)):
         known = names.normalize_name(spelling)
-        if known and known in _trie():
+        if known and known.isprintable() and known in _trie():
             return _by_code(names.get_trie_value(_trie(), known))
     return None
 
@@ -114,7 +114,7 @@ def _described(tag: Tag) -> Language:
         bcp47="-".join(part for part in parts if part),
         name=tag.language if local else short.display_name("en"),
         autonym=tag.language if local else bare.autonym(),
-        right_to_left=script in _RIGHT_TO_LEFT,
+        right_to_left=script is not None and script in _RIGHT_TO_LEFT,
     )
 
 

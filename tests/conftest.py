@@ -8,7 +8,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import hypothesis  # noqa: E402 - after the switches above
+import hypothesis
 
 hypothesis.settings.register_profile("shared-machine", deadline=None, max_examples=50, print_blob=True)
 hypothesis.settings.load_profile("shared-machine")
