@@ -8,9 +8,10 @@ number s are a pure function of (seed, s), whatever the batch, the worker or the
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -45,12 +46,22 @@ class MaskedBatch:
     segments: Int[Tensor, "batch seq"] | None = None
     next_sentence: Int[Tensor, " batch"] | None = None
 
+    def to(self, device: torch.device) -> "MaskedBatch":
+        moved = {
+            part.name: value.to(device, non_blocking=True)
+            for part in fields(self)
+            if (value := getattr(self, part.name)) is not None
+        }
+        return MaskedBatch(**moved)
+
 
 def counter_bits(
     seed: int, purpose: int, samples: Int[np.ndarray, " batch"], width: int
 ) -> Int[np.ndarray, "batch width"]:
     """64 random bits for every (seed, purpose, sample, position), by two rounds of splitmix64."""
-    key = _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + np.uint64(purpose) * _GOLDEN)
+    key = _mix(
+        np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + np.array([purpose], np.uint64) * _GOLDEN
+    )
     rows = _mix(samples.astype(np.uint64) * _GOLDEN ^ key)
     return _mix(rows[:, None] + np.arange(1, width + 1, dtype=np.uint64)[None] * _GOLDEN)
 
@@ -141,9 +152,9 @@ def _replacements(special: SpecialIds) -> Int[np.ndarray, " allowed"]:
     return np.setdiff1d(np.arange(special.vocab_size), np.fromiter(special.unmaskable, dtype=np.int64))
 
 
-def _mix(value: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014), on whole arrays."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Int[np.ndarray, "..."] = value ^ (value >> np.uint64(31))
+    mixed: npt.NDArray[np.uint64] = value ^ (value >> np.uint64(31))
     return mixed

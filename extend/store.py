@@ -206,6 +206,15 @@ def remove_directories(directories: Sequence[Path]) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def set_aside(directory: Path) -> Path:
+    """Rename something damaged to `*.bad`: bad things are kept for a look, never deleted."""
+    aside = directory.with_name(f"{directory.name}.bad")
+    with _told(directory):
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(directory, aside)
+    return aside
+
+
 def copy_files(source: Path, target: Path, names: Sequence[str]) -> None:
     """Copy those of `names` that `source` has into the folder `target`."""
     with _told(target):
