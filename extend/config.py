@@ -134,12 +134,20 @@ class RunSettings(Settings):
         return self.seed if self.pretrain.seed is None else self.pretrain.seed
 
 
-def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> RunSettings:
-    """Read and check a TOML file; `overrides` maps dotted keys (`pretrain.steps`) to values and wins.
+def load_settings(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, *, saved: Path | None = None
+) -> RunSettings:
+    """Read and check settings: defaults, `saved` (a run folder's run.toml), `path`, then `overrides`.
 
-    Raises PathError when the file cannot be read, UsageError naming every bad key and value.
+    `overrides` maps dotted keys (`pretrain.steps`) to values. Later layers win key by key; lists and the
+    files of a language are replaced whole.
+
+    Raises PathError when a file cannot be read, UsageError naming every bad key and value.
     """
-    tree = _read_toml(path) if path else {}
+    tree: dict[str, Any] = {}
+    for layer in (saved, path):
+        if layer:
+            _merge(tree, _read_toml(layer))
     for key, value in (overrides or {}).items():
         _put(tree, key.split("."), value)
     try:
@@ -200,6 +208,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not valid TOML: {escaped(str(error), limit=120)}", name="E-CONFIG"
         ) from error
+
+
+def _merge(tree: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict) and key not in {"replay", "languages"}:
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
 
 
 def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
