@@ -1,0 +1,7 @@
+"""`python -m extend.cli` is `extend`."""
+
+import sys
+
+from extend.cli.main import main
+
+sys.exit(main())

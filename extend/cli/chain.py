@@ -1,0 +1,178 @@
+"""The chain: vocab, grow, pretrain, and the whole of it in one command."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from extend.cli.command import Call, Result, command
+from extend.cli.output import facts, figure, table
+from extend.cli.runs import open_run, per_language, with_config
+
+_PANEL = "The chain"
+_Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replay",
+        metavar="LANG=PATH",
+        help="Text of a language the base knows, mixed in against forgetting; repeatable.",
+    ),
+]
+
+
+def _vocabulary_text(result: Result) -> Iterable[RenderableType]:
+    yield from facts(result, "added", "base_size", "unused", "seconds")
+    if held_out := result.get("held_out"):
+        rows = [[name, one["fertility"], one["unk_rate"]] for name, one in held_out.items()]
+        yield table(["held-out text", "pieces a word", "share of words with [UNK]"], rows)
+
+
+def _facts_text(result: Result) -> Iterable[RenderableType]:
+    yield from _flat(result)
+
+
+def _flat(result: Any, prefix: str = "") -> Iterable[RenderableType]:
+    for name, value in result.items():
+        label = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{label}: {', '.join(map(figure, value))}"
+        else:
+            yield f"{label}: {figure(value)}"
+
+
+def _encoders_text(result: Result) -> Iterable[RenderableType]:
+    columns = ["unk_rate", "fertility", "mlm_loss", "zero_shot_f1", "supervised_f1", "source_f1"]
+    encoders = result.get("encoders", {})
+    rows = [[name, *(one.get(column) for column in columns)] for name, one in encoders.items()]
+    yield table(["encoder", *(column.replace("_", " ") for column in columns)], rows)
+    yield from facts(result, "seconds")
+    yield from (f"wrote {path}" for path in result.get("files", ()))
+
+
+def register(app: typer.Typer) -> None:
+    """Put this group's commands into the application."""
+    command(
+        app,
+        "quickstart",
+        panel="Start here",
+        render=_encoders_text,
+        example="extend quickstart",
+        on_run=False,
+    )(quickstart)
+    command(
+        app,
+        "vocab",
+        panel=_PANEL,
+        render=_vocabulary_text,
+        example="extend vocab --lang ug --corpus ug.txt.gz --size 8000",
+    )(vocab)
+    command(app, "grow", panel=_PANEL, render=_facts_text, example="extend grow --lang ug --init subword")(
+        grow
+    )
+    command(
+        app,
+        "pretrain",
+        panel=_PANEL,
+        render=_facts_text,
+        example="extend pretrain --lang ug --steps 2000 --replay en=en.txt",
+    )(pretrain)
+    command(
+        app,
+        "run",
+        panel=_PANEL,
+        render=_facts_text,
+        example="extend run configs/si.toml --set pretrain.steps=2000",
+    )(run)
+
+
+def vocab(
+    call: Call,
+    *,
+    size: Annotated[int | None, typer.Option(min=1, help="New pieces at most.")] = None,
+) -> Result:
+    """Learn the pieces the base lacks; write the extended tokenizer and its report."""
+    from extend import recipe
+
+    run = open_run(call, {"vocab.size": size, "seed": call.talk.seed})
+    return recipe.check(run, "vocab") if call.talk.dry_run else recipe.learn_vocabulary(run, call.display)
+
+
+def grow(
+    call: Call,
+    *,
+    init: Annotated[
+        str | None, typer.Option(help="How new rows start, for example paper or subword.")
+    ] = None,
+) -> Result:
+    """Grow embeddings, decoder and bias by the new pieces; old rows stay bit for bit."""
+    from extend import recipe
+
+    run = open_run(call, {"grow.init": init, "seed": call.talk.seed})
+    return recipe.check(run, "grow") if call.talk.dry_run else recipe.grow(run, call.display)
+
+
+def pretrain(
+    call: Call,
+    *,
+    steps: Annotated[int | None, typer.Option(min=0, help="Optimizer steps in all.")] = None,
+    new_rows_steps: Annotated[
+        int | None, typer.Option(min=0, help="First steps, which train the new rows alone.")
+    ] = None,
+    nsp: Annotated[
+        bool | None, typer.Option("--nsp/--no-nsp", help="Next-sentence prediction beside MLM.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train a base, or the bilingual baseline, from nothing.")
+    ] = False,
+    replay: _Texts = None,
+    replay_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of replayed blocks.")
+    ] = None,
+) -> Result:
+    """Continue masked-language-model training on the corpus; the same command again resumes."""
+    from extend import recipe
+
+    replayed = per_language(replay, option="--replay")
+    settings: dict[str, Any] = {
+        "pretrain.steps": steps,
+        "pretrain.new_rows_steps": new_rows_steps,
+        "pretrain.nsp": nsp,
+        "pretrain.replay_share": replay_share,
+        "seed": call.talk.seed,
+        **{f"pretrain.replay.{code}": paths for code, paths in replayed.items()},
+    }
+    opened = open_run(call, settings, corpora="scratch.languages" if from_scratch else "pretrain.replay")
+    if call.talk.dry_run:
+        return recipe.check(opened, "pretrain")
+    return recipe.pretrain(opened, call.display, from_scratch=from_scratch)
+
+
+def run(
+    call: Call,
+    *,
+    configuration: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Settings of the whole run.")],
+) -> Result:
+    """Run the whole chain that a configuration file describes."""
+    from extend import recipe
+
+    opened = open_run(with_config(call, configuration), {"seed": call.talk.seed})
+    return recipe.check(opened, "run") if call.talk.dry_run else recipe.run_all(opened, call.display)
+
+
+def quickstart(
+    call: Call,
+    *,
+    directory: Annotated[Path, typer.Option("--run", metavar="DIR", help="Run folder.")] = Path(
+        "runs/quickstart"
+    ),
+) -> Result:
+    """The whole chain on a made world of small languages: no data, no account, minutes."""
+    from extend import quickstart as story
+
+    call.directory = directory
+    seed = 1 if call.talk.seed is None else call.talk.seed
+    return story.quickstart(directory, seed, call.display)

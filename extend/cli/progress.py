@@ -1,0 +1,115 @@
+"""Progress on stderr: a bar on a terminal, one plain line about every ten seconds elsewhere."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from extend.types import Progress
+
+PLAIN_EVERY_SECONDS = 10.0
+
+
+class Display:
+    """Shows each `Progress` it is called with. Use it as a context, so that the terminal is left tidy."""
+
+    def __init__(self, stream: TextIO, *, every: float = PLAIN_EVERY_SECONDS) -> None:
+        self._stream, self._every = stream, every
+        self._bars = _bars(stream) if stream.isatty() else None
+        self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._last: tuple[str, float] = ("", 0.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars and self._tasks:
+            self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        self._show_bar(progress) if self._bars else self._write_line(progress)
+
+    def say(self, line: str) -> None:
+        """One line of talk, above the bars if there are any."""
+        if self._bars and self._tasks:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def _show_bar(self, progress: Progress) -> None:
+        assert self._bars is not None
+        self._bars.start()
+        total = progress.total or None
+        if progress.stage not in self._tasks:
+            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=total, said="")
+        self._bars.update(
+            self._tasks[progress.stage], completed=progress.done, total=total, said=_said(progress)
+        )
+
+    def _write_line(self, progress: Progress) -> None:
+        now = time.monotonic()
+        begun, first = self._begun.setdefault(progress.stage, (now, progress.done))
+        stage, last = self._last
+        finished = bool(progress.total) and progress.done >= progress.total
+        if stage == progress.stage and not finished and now - last < self._every:
+            return
+        self._last = (progress.stage, now)
+        parts = [
+            f"{progress.stage}: {progress.done:,}" + (f" of {progress.total:,}" if progress.total else "")
+        ]
+        if said := _said(progress):
+            parts.append(said)
+        if progress.done > first and not finished and progress.total:
+            left = (now - begun) / (progress.done - first) * (progress.total - progress.done)
+            parts.append(f"{clock(left)} left")
+        self.say(" · ".join(parts))
+
+
+def _bars(stream: TextIO) -> Bars:
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        refresh_per_second=4,
+    )
+
+
+def _said(progress: Progress) -> str:
+    return " · ".join([*([progress.text] if progress.text else []), *_details(progress.details)])
+
+
+def _details(details: Mapping[str, float | str]) -> list[str]:
+    shown = []
+    for name, value in details.items():
+        spoken = name.replace("_", " ")
+        if name.endswith("_per_second") and not isinstance(value, str):
+            shown.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
+        else:
+            shown.append(f"{spoken} {value:.4g}" if isinstance(value, float) else f"{spoken} {value}")
+    return shown
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, or `2:03` under an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
