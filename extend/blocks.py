@@ -103,14 +103,9 @@ class Mixture:
 
     def locate(self, samples: Sequence[int] | Ids) -> list[tuple[int, int, int]]:
         """(language, epoch, place in the epoch) of each sample number."""
-        located = []
-        for sample in map(int, samples):
-            group, place = divmod(sample, SUPERBLOCK)
-            language, within = _order(self.seed, self.weights, group)
-            index = int(language[place])
-            epoch, turn = divmod(int(within[place]), self.blocks_of(self.streams[index]))
-            located.append((index, epoch, turn))
-        return located
+        turns = language_turns(samples, self.weights, seed=self.seed)
+        blocks = [self.blocks_of(stream) for stream in self.streams]
+        return [(index, *divmod(turn, blocks[index])) for index, turn in turns]
 
     def read(self, samples: Ids, special: SpecialIds) -> tuple[Ids, Flags]:
         """Token ids and word starts, both (batch, length): the start token, then text to the brim."""
@@ -124,6 +119,18 @@ class Mixture:
             ids[row, 1:] = stream.ids[begin : begin + self.length - 1]
             starts[row, 1:] = stream.starts[begin : begin + self.length - 1] != 0
         return ids, starts
+
+
+def language_turns(
+    samples: Sequence[int] | Ids, weights: tuple[float, ...], *, seed: int
+) -> list[tuple[int, int]]:
+    """For each sample number, the language it is drawn from and how many of that language came before."""
+    turns = []
+    for sample in map(int, samples):
+        group, place = divmod(sample, SUPERBLOCK)
+        language, within = _order(seed, weights, group)
+        turns.append((int(language[place]), int(within[place])))
+    return turns
 
 
 def mixture_weights(sizes: Mapping[str, int], *, exponent: float) -> dict[str, float]:

@@ -6,10 +6,12 @@ length from the end of the longer part and padded. We differ from BERT's release
 start independently instead of walking through a shuffled copy of the corpus.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from extend.blocks import Flags, Ids, Stream
+from extend.blocks import Flags, Ids, Stream, language_turns
 from extend.errors import DataError
 from extend.masking import MaskedBatch, MaskingRule, as_batch, counter_uniform, mask_batch
 from extend.types import SpecialIds
@@ -81,15 +83,24 @@ class SentencePairs:
 
 
 def paired_batch(
-    pairs: SentencePairs, samples: Ids, *, special: SpecialIds, rule: MaskingRule, seed: int
+    sources: Sequence[SentencePairs],
+    weights: tuple[float, ...],
+    samples: Ids,
+    *,
+    special: SpecialIds,
+    rule: MaskingRule,
+    seed: int,
 ) -> MaskedBatch:
-    """A padded batch for MLM and NSP: ids and segments (batch, length), attention mask true on text."""
-    shape = (len(samples), pairs.length)
+    """A padded batch for MLM and NSP: ids and segments (batch, length), attention mask true on text.
+
+    Languages (`sources`, all of one length) are drawn by `weights` as blocks are.
+    """
+    shape = (len(samples), sources[0].length)
     ids = np.full(shape, special.pad, dtype=np.int64)
     starts, segments = np.ones(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
     labels = np.zeros(len(samples), dtype=np.int64)
-    for row, sample in enumerate(map(int, samples)):
-        a_ids, b_ids, a_starts, b_starts, labels[row] = pairs.pair(sample)
+    for row, (language, turn) in enumerate(language_turns(samples, weights, seed=seed)):
+        a_ids, b_ids, a_starts, b_starts, labels[row] = sources[language].pair(turn)
         text = np.concatenate(([special.start], a_ids, [special.end], b_ids, [special.end]))
         ids[row, : len(text)] = text
         starts[row, 1 : 1 + len(a_ids)] = a_starts

@@ -158,6 +158,11 @@ def publish_directory(target: Path, *, manifest: bool = False) -> Iterator[Path]
         raise
 
 
+def is_published(directory: Path) -> bool:
+    """Whether a folder that was published with a manifest is there (not whether it is sound: `verify`)."""
+    return (directory / MANIFEST).is_file()
+
+
 def _settle(directory: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)

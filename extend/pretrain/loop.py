@@ -5,6 +5,7 @@ and dropout is seeded anew before every step. So a run that was stopped at any s
 same command ends with the same bits as one that was not (same machine, same library versions).
 """
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from extend.errors import CheckpointError, TerminatedRun
+from extend.errors import CheckpointError, InterruptedRun, TerminatedRun
 from extend.masking import MaskedBatch
 from extend.pretrain.checkpoints import SavedState, latest_checkpoint, restore_moments_, save_checkpoint
 from extend.pretrain.schedule import Stage, stage_at
@@ -48,12 +49,13 @@ class Hooks:
     """What the loop tells and asks.
 
     `on_step` gets a report every `log_every` steps and at the last; `on_evaluate` the step count and the
-    model every `evaluate_every` steps; `should_stop` is asked after every step.
+    model every `evaluate_every` steps; `should_stop` is asked after every step:
+    the number of a signal that came, or None.
     """
 
     on_step: Callable[[StepReport], None]
     on_evaluate: Callable[[int, PreTrainedModel], None] | None = None
-    should_stop: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], int | None] = lambda: None
 
 
 def train(
@@ -72,7 +74,7 @@ def train(
     Raises:
         CheckpointError: a checkpoint of another configuration, or only damaged ones.
         DivergedError: the loss or the gradient is not finite; nothing was updated or written.
-        TerminatedRun: `should_stop` said so; the state was saved and the same command goes on.
+        TerminatedRun, InterruptedRun: a signal came; the state was saved and the same command goes on.
     """
     saved = latest_checkpoint(checkpoints)
     if saved:
@@ -140,13 +142,14 @@ class _Sitting:
         settings, hooks, done = self.settings, self.hooks, step == self.settings.steps
         if step % settings.log_every == 0 or done:
             hooks.on_step(_report(step, settings.steps, trainer.stage.name, result, self.clock))
-        stopping = not done and hooks.should_stop()
+        stopping = None if done else hooks.should_stop()
         if step % settings.save_every == 0 or done or stopping:
             self.save(step, trainer)
         if stopping:
-            raise TerminatedRun(
+            interrupted = stopping == signal.SIGINT
+            raise (InterruptedRun if interrupted else TerminatedRun)(
                 f"stopped by a signal after step {step} of {settings.steps}",
-                name="E-TERMINATED",
+                name="E-INTERRUPTED" if interrupted else "E-TERMINATED",
                 done=f"the state was saved in {self.checkpoints}",
                 next="run the same command to go on",
             )

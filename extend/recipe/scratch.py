@@ -1,0 +1,118 @@
+"""A base from nothing: vocabulary, fresh weights, masked-language-model training on several languages."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from extend import store
+from extend.architectures import new_model
+from extend.config import expand
+from extend.corpus import count_words
+from extend.errors import UsageError
+from extend.recipe.data import held_out_split
+from extend.recipe.pretraining import STAGE, read_report, train_model, training_settings
+from extend.recipe.run import OnProgress, Run, silent
+from extend.tokenizer import (
+    SPECIALS,
+    load_tokenizer,
+    new_wordpiece_tokenizer,
+    read_vocabulary,
+    save_tokenizer,
+    special_ids,
+    spell,
+    word_segmenter,
+    word_splitter,
+)
+from extend.types import Progress, Vocabulary, WordCounts
+from extend.vocab import cut_vocabulary
+from extend.wordpiece import learn_subwords
+
+
+def train_from_scratch(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
+    """Train the base that `scratch` describes and publish `model/`; the same command resumes.
+
+    The vocabulary is `scratch.vocabulary` cut to the pieces that occur, or learned from the corpora. With
+    two languages, the source and the new one, this is the paper's bilingual baseline (B-BERT).
+    Returns the content of pretrain/report.json.
+    """
+    corpora, wanted = run.settings.scratch.languages, run.settings.scratch
+    if not corpora:
+        raise UsageError(
+            "training from scratch needs text",
+            name="E-CORPUS-MISSING",
+            next="give --corpus LANG=FILE once a language, or [scratch.languages] in the configuration",
+        )
+    settings = {**training_settings(run, corpora), **wanted.model_dump()}
+    with run.held():
+        if run.finished(STAGE, settings):
+            return read_report(run)
+        run.save_settings()
+        folder = run.vocabulary / "tokenizer"
+        if not run.finished("scratch-vocabulary", wanted.model_dump()):
+            _make_tokenizer(run, corpora, on_progress)
+            run.record("scratch-vocabulary", wanted.model_dump(), {"vocab": run.vocabulary})
+        model = new_model(
+            wanted.architecture,
+            special=special_ids(load_tokenizer(folder)),
+            hidden=wanted.hidden_size,
+            layers=wanted.layers,
+            heads=wanted.heads,
+            intermediate=wanted.intermediate_size,
+            seed=run.settings.pretrain_seed,
+        )
+        return train_model(
+            run,
+            model,
+            corpora,
+            tokenizer_folder=folder,
+            first_new=None,
+            settings=settings,
+            on_progress=on_progress,
+        )
+
+
+def _make_tokenizer(run: Run, corpora: Mapping[str, Sequence[str]], on_progress: OnProgress) -> None:
+    wanted = run.settings.scratch
+    given = read_vocabulary(Path(expand(wanted.vocabulary))) if wanted.vocabulary else None
+    whole = new_wordpiece_tokenizer(given.pieces if given else SPECIALS)
+    split = word_splitter(whole)
+    counts: dict[str, WordCounts] = {}
+    for number, (language, patterns) in enumerate(corpora.items()):
+        on_progress(Progress("vocab", number, len(corpora), f"counting {language}"))
+        counted, _ = held_out_split(run, language, patterns)
+        counts[language] = count_words((document.text for document in counted), split)
+    on_progress(Progress("vocab", len(corpora), len(corpora), "choosing pieces"))
+    if given:
+        pieces = _occurring(given, counts, word_segmenter(whole), least=wanted.min_count).pieces
+    else:
+        merged = _balanced(counts, exponent=run.settings.pretrain.mix_exponent)
+        learned = learn_subwords(merged, size=wanted.vocab_size - len(SPECIALS), known=())
+        pieces = (*SPECIALS, *map(spell, learned))
+    with store.publish_directory(run.vocabulary) as folder:
+        save_tokenizer(new_wordpiece_tokenizer(pieces), store.make_directory(folder / "tokenizer"), base=None)
+
+
+def _occurring(
+    given: Vocabulary, counts: Mapping[str, WordCounts], segment: Any, *, least: int
+) -> Vocabulary:
+    pieces: Counter[str] = Counter()
+    for words in counts.values():
+        for word, count in words.items():
+            for piece in segment(word):
+                pieces[piece] += count
+    return cut_vocabulary(given, pieces, min_count=least, keep=SPECIALS)
+
+
+def _balanced(counts: Mapping[str, WordCounts], *, exponent: float) -> WordCounts:
+    """All languages' counts in one, each language weighted to its (words)^exponent share."""
+    sizes = {language: sum(words.values()) for language, words in counts.items()}
+    raised = {language: size**exponent for language, size in sizes.items()}
+    largest = max(sizes[language] / raised[language] for language in sizes)
+    merged: Counter[str] = Counter()
+    for language, words in counts.items():
+        scale = raised[language] / sizes[language] * largest
+        for word, count in words.items():
+            merged[word] += math.ceil(count * scale)
+    return merged
