@@ -1,0 +1,36 @@
+"""The run's files told to people: a page, a model card, a terminal table. Nothing here computes a result."""
+
+from pathlib import Path
+
+from extend.report.card import render_card
+from extend.report.gather import gather_run
+from extend.report.nouns import RunReport
+from extend.report.page import render_html
+from extend.report.tables import summarise, summary_rows
+from extend.store import write_text
+
+__all__ = [
+    "RunReport",
+    "gather_run",
+    "render_card",
+    "render_html",
+    "summarise",
+    "summary_rows",
+    "write_report",
+]
+
+
+def write_report(run: Path, *, license: str = "") -> list[Path]:
+    """Write `report.html` and `README.md` into `run`, and the card beside a final checkpoint.
+
+    Returns the files written. Raises PathError when `run` holds no run, CheckpointError when one of its
+    files is broken; then nothing was written.
+    """
+    report = gather_run(run)
+    page, card = render_html(report), render_card(report, license=license)
+    files = {run / "report.html": page, run / "README.md": card}
+    if (run / "model").is_dir():
+        files[run / "model" / "README.md"] = card
+    for path, text in files.items():
+        write_text(path, text)
+    return list(files)

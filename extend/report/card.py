@@ -1,0 +1,249 @@
+"""The model card, `README.md`: YAML metadata for a hub, then what was done and measured, from files only.
+
+The text is `card.md`, a template in which everything from a file is escaped for Markdown unless it is Ready.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from extend.report import tables, text
+from extend.report.nouns import NerScore, NerStage, RunReport
+from extend.report.text import DASH, markdown, number, percent, span, whole, yaml_text
+
+KNOWN_LICENSES = {"google-bert/bert-base-multilingual-cased": "apache-2.0"}
+TAGS = ("extend", "vocabulary-extension", "fill-mask", "low-resource")
+CARD_EXAMPLES = 10
+WEAK_F1 = 30.0
+_STAGE_SETTINGS = ("vocab.", "grow.", "pretrain.", "ner.")
+_HERE = Path(__file__).parent
+
+
+class Ready(str):
+    """Markdown already: not escaped again."""
+
+
+def render_card(report: RunReport, *, license: str = "") -> str:
+    """The card of the checkpoint that `report` tells of.
+
+    Args:
+        license: the checkpoint's licence as hubs spell it (`apache-2.0`); default: the base's where it is
+            known, else `unknown`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=False,  # Markdown, not HTML: `finalize` escapes
+        finalize=_escape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        whole=whole, number=number, duration=text.duration, long=lambda told: Ready(markdown(told, limit=400))
+    )
+    license = license or KNOWN_LICENSES.get(report.provenance.hub_base, "unknown")
+    body = environment.get_template("card.md").render(**_content(report), license_known=license != "unknown")
+    return _metadata(report, license) + re.sub("\n{3,}", "\n\n", body)
+
+
+def _escape(value: object) -> str:
+    return value if isinstance(value, Ready) else markdown(str(value), limit=120)
+
+
+def _metadata(report: RunReport, license: str) -> str:
+    code = report.language.code
+    language = re.split("[-_]", code)[0].lower()
+    known = _hub_language(language)
+    lines = ["---", "language:", *([f"- {yaml_text(language)}"] if known else []), '- "multilingual"']
+    if language != code or not known:
+        lines += ["language_bcp47:", f"- {yaml_text(code)}"]
+    lines.append(f"license: {yaml_text(license)}")
+    if base := report.provenance.hub_base:
+        lines += [f"base_model: {yaml_text(base)}", 'base_model_relation: "finetune"']
+    lines += ['library_name: "transformers"', 'pipeline_tag: "fill-mask"', "tags:"]
+    lines += [f"- {yaml_text(tag)}" for tag in TAGS]
+    return "\n".join([*lines, *_model_index(report), "---", "", ""])
+
+
+def _hub_language(code: str) -> bool:
+    """Hubs take ISO 639 codes of two or three letters; qaa to qtz stand for no language there."""
+    return bool(re.fullmatch("[a-z]{2,3}", code)) and not re.fullmatch("q[a-t][a-z]", code)
+
+
+def _model_index(report: RunReport) -> list[str]:
+    results = [
+        line
+        for stage in report.ner
+        for score in stage.scores
+        if score.encoder == "extended" and score.f1_mean is not None
+        for line in _indexed(stage, score, score.f1_mean)
+    ]
+    return ["model-index:", f"- name: {yaml_text(_title(report))}", "  results:", *results] if results else []
+
+
+def _indexed(stage: NerStage, score: NerScore, mean: float) -> list[str]:
+    heads = f" from {stage.source}" if _transfers(stage) else ""
+    return [
+        "  - task:",
+        '      type: "token-classification"',
+        f"      name: {yaml_text(f'NER on the frozen encoder, {stage.protocol}{heads}')}",
+        "    dataset:",
+        f"      type: {yaml_text(f'ner-{score.language}')}",
+        f"      name: {yaml_text(f'NER test set, {score.language}')}",
+        '      split: "test"',
+        "    metrics:",
+        '    - type: "f1"',
+        f"      value: {mean:.2f}",
+        f"      name: {yaml_text(f'span F1 in percent, mean of {len(score.f1)} seeds')}",
+    ]
+
+
+def _transfers(stage: NerStage) -> bool:
+    return stage.protocol == "zero-shot" and bool(stage.source)
+
+
+def _title(report: RunReport) -> str:
+    return f"{report.provenance.shown_base or 'encoder'}-{report.language.code}".replace("/", "-")
+
+
+def _content(report: RunReport) -> dict[str, Any]:
+    language, vocabulary = report.language, report.vocabulary
+    others = [name for name in (language.autonym, language.code) if name and name != language.name]
+    counts = vocabulary.counts if vocabulary else {}
+    return {
+        "report": report,
+        "title": _title(report),
+        "language": f"{language.name} ({', '.join(others)})" if language.name and others else language.code,
+        "base": report.provenance.shown_base,
+        "on_hub": bool(report.provenance.hub_base),
+        "added": counts.get("added"),
+        "counts": counts,
+        "trained": bool(report.growth or report.pretraining),
+        "summary": _summary(report),
+        "findings": tables.findings(report),
+        "stages": [_stage(stage) for stage in report.ner if stage.scores],
+        "examples": _examples(report),
+        "facts": [(name, told) for name, told in _facts(report) if told],
+        "costs": tables.costs(report),
+        "settings": list(_open_settings(report)),
+        "weak": list(_weak(report)),
+        "dash": DASH,
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> Ready:
+    """A Markdown table whose first `words` columns are text and the others numbers; cells are escaped."""
+    rule = ["---" if index < words else "---:" for index in range(len(header))]
+    escaped = [[_escape(cell) for cell in row] for row in (header, *rows)]
+    return Ready("\n".join(f"| {' | '.join(row)} |" for row in (escaped[0], rule, *escaped[1:])))
+
+
+def _summary(report: RunReport) -> Ready | None:
+    rows = tables.summary_rows(report)
+    return _table(list(rows[0]), [list(row.values()) for row in rows]) if rows else None
+
+
+def _stage(stage: NerStage) -> dict[str, Any]:
+    return {
+        "protocol": stage.protocol,
+        "source": stage.source if _transfers(stage) else "",
+        "table": _matrix(stage),
+        "types": _types(stage),
+    }
+
+
+def _matrix(stage: NerStage) -> Ready:
+    rows = [
+        [
+            score.encoder,
+            score.language + (" (source)" if score.language == stage.source else ""),
+            number(score.f1_mean),
+            number(score.f1_std),
+            span(score.interval) or DASH,
+            number(score.strict_f1_mean),
+            ", ".join(number(seed) for seed in score.f1) or DASH,
+            percent(score.rates.unk_rate),
+            number(score.rates.fertility, 2),
+        ]
+        for score in stage.scores
+    ]
+    header = [
+        "encoder",
+        "tested on",
+        "F1",
+        "± over seeds",
+        "95 %",
+        "strict F1",
+        "each seed",
+        "UNK words",
+        "fertility",
+    ]
+    return _table(header, rows, words=2)
+
+
+def _types(stage: NerStage) -> Ready | None:
+    rows = [
+        [
+            kind.label,
+            score.language,
+            number(kind.precision),
+            number(kind.recall),
+            number(kind.f1),
+            whole(kind.support),
+        ]
+        for score in stage.scores
+        if score.encoder == "extended"
+        for kind in score.types
+    ]
+    return (
+        _table(["type", "tested on", "precision", "recall", "F1", "entities"], rows, words=2)
+        if rows
+        else None
+    )
+
+
+def _examples(report: RunReport) -> Ready | None:
+    if not report.vocabulary or not report.vocabulary.examples:
+        return None
+    rows = [
+        [example.word, whole(example.count), _pieces(example.before), _pieces(example.after)]
+        for example in report.vocabulary.examples[:CARD_EXAMPLES]
+    ]
+    return _table(["word", "times", "base", "extended"], rows)
+
+
+def _pieces(pieces: Sequence[str]) -> Ready:
+    return Ready(" · ".join(map(_escape, pieces)) or DASH)
+
+
+def _facts(report: RunReport) -> Iterator[tuple[str, str]]:
+    provenance = report.provenance
+    yield "base", provenance.shown_base
+    yield "base commit", provenance.base_revision
+    yield "seed", "" if provenance.seed is None else str(provenance.seed)
+    yield "initialiser of new rows", report.growth.initializer if report.growth else ""
+    yield "sha256 of the corpus", report.vocabulary.corpus_sha256 if report.vocabulary else ""
+    sets = {name: told for stage in report.ner for name, told in stage.fingerprints.items()}
+    for name, told in sets.items():
+        yield f"sha256 of NER {name}", told
+    yield "versions", ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    yield "machine", ", ".join(f"{name} {value}" for name, value in provenance.hardware.items())
+
+
+def _open_settings(report: RunReport) -> Iterator[tuple[str, str]]:
+    """The stages' settings but for paths: the folders of the machine they lie on are nobody's business."""
+    for name, value in sorted(report.settings.items()):
+        if name.startswith(_STAGE_SETTINGS) and "/" not in value and "\\" not in value:
+            yield name, value
+
+
+def _weak(report: RunReport) -> Iterator[tuple[str, float]]:
+    stage = report.protocol("zero-shot")
+    for score in stage.scores if stage else ():
+        low = score.f1_mean is not None and score.f1_mean < WEAK_F1
+        if low and score.encoder == "extended" and stage and score.language != stage.source:
+            yield score.language, score.f1_mean or 0.0

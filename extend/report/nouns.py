@@ -1,0 +1,221 @@
+"""What a run's files say, frozen. A number nobody measured is None and is shown as an em dash."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ENCODERS = ("base", "extended", "bilingual")
+"""The order in which encoders are told; others follow in the order of the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The run's new language: its code (a BCP 47 tag), and names when the run recorded them."""
+
+    code: str
+    name: str = ""
+    autonym: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRates:
+    """Fertility is pieces a word, `unk_rate` the fraction of words with an unknown piece."""
+
+    fertility: float | None = None
+    unk_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One word and its pieces under the base tokenizer and under the extended one."""
+
+    word: str
+    count: int | None
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyStage:
+    """`vocab/`: `counts` holds every number of the report by its dotted name (`corpus.lines`)."""
+
+    counts: Mapping[str, float]
+    corpus_sha256: str
+    held_out: Mapping[str, TextRates]
+    pieces: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """How one added row was made: from which base pieces, with which weights, or by which fallback."""
+
+    piece: str
+    method: str
+    sources: tuple[tuple[str, float], ...]
+    fallback: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthStage:
+    """`grown/`: `methods` and `fallbacks` count rows; `examples` are a few rows spread over them all."""
+
+    initializer: str
+    added: int | None
+    methods: Mapping[str, int]
+    fallbacks: Mapping[str, int]
+    examples: tuple[NewRow, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStep:
+    """One line of `pretrain/metrics.jsonl`; losses in nats a prediction."""
+
+    step: int
+    stage: str
+    mlm_loss: float | None
+    nsp_loss: float | None
+    learning_rate: float | None
+    tokens: float | None
+    tokens_per_second: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainStage:
+    """`pretrain/`: held-out losses by language, before (`base_held_out`) and after."""
+
+    steps: int | None
+    tokens: float | None
+    tokens_per_second: float | None
+    seconds: float | None
+    resumed_from: int | None
+    held_out: Mapping[str, float]
+    base_held_out: Mapping[str, float]
+    log: tuple[LoggedStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeScore:
+    """Span scores of one entity type, in percent; `support` counts gold entities."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NerScore:
+    """One encoder on one language. F1 and its interval in percent, one F1 a seed; rates are fractions."""
+
+    encoder: str
+    language: str
+    f1_mean: float | None
+    f1_std: float | None
+    f1: tuple[float, ...]
+    interval: tuple[float, float] | None
+    strict_f1_mean: float | None
+    illegal: float | None
+    rates: TextRates
+    collapsed: int | None
+    types: tuple[TypeScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference of two encoders on the same sentences, in F1 points."""
+
+    language: str
+    encoder: str
+    against: str
+    points: float
+    interval: tuple[float, float] | None
+
+    @property
+    def noise(self) -> bool | None:
+        """Whether zero lies inside the interval; None when no interval was computed."""
+        return None if self.interval is None else self.interval[0] <= 0 <= self.interval[1]
+
+
+@dataclass(frozen=True, slots=True)
+class NerStage:
+    """One `ner/NAME/results.json`. `data` counts each test set by its dotted name (`si.test.entities`)."""
+
+    name: str
+    protocol: str
+    source: str
+    labels: tuple[str, ...]
+    scores: tuple[NerScore, ...]
+    differences: tuple[Difference, ...]
+    data: Mapping[str, float]
+    fingerprints: Mapping[str, str]
+    seconds: float | None
+
+    def score(self, encoder: str, language: str) -> NerScore | None:
+        pairs = ((score.encoder, score.language) for score in self.scores)
+        found = [index for index, pair in enumerate(pairs) if pair == (encoder, language)]
+        return self.scores[found[0]] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderText:
+    """What one encoder does with held-out text of the new language."""
+
+    rates: TextRates = TextRates()
+    mlm_loss: float | None = None
+    mlm_loss_per_word: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made the run: enough to make it again."""
+
+    base: str = ""
+    base_revision: str = ""
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hub_base(self) -> str:
+        """The base's hub name, or nothing: only a base with a commit came from a hub."""
+        return self.base if self.base_revision else ""
+
+    @property
+    def shown_base(self) -> str:
+        """The base as a reader may see it: a hub name whole, of a local folder its last name only."""
+        return self.base if self.base_revision else Path(self.base).name
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything the page, the card and the terminal table show. Any stage may be missing."""
+
+    directory: Path
+    language: Language
+    provenance: Provenance
+    settings: Mapping[str, str]
+    vocabulary: VocabularyStage | None
+    growth: GrowthStage | None
+    pretraining: PretrainStage | None
+    ner: tuple[NerStage, ...]
+    encoder_texts: Mapping[str, EncoderText]
+
+    @property
+    def encoders(self) -> Sequence[str]:
+        """Every encoder that some file measured, base first."""
+        named = [*self.encoder_texts, *(score.encoder for stage in self.ner for score in stage.scores)]
+        if self.vocabulary and self.vocabulary.held_out:
+            named += self.vocabulary.held_out
+        return sorted(dict.fromkeys(named), key=_place)
+
+    def protocol(self, protocol: str) -> NerStage | None:
+        return next((stage for stage in self.ner if stage.protocol == protocol), None)
+
+
+def _place(encoder: str) -> int:
+    return ENCODERS.index(encoder) if encoder in ENCODERS else len(ENCODERS)

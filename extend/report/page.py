@@ -1,0 +1,215 @@
+"""`report.html`: one self-contained page, made by jinja2 with automatic escaping from a `RunReport`."""
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from extend.report import plots, tables, text
+from extend.report.nouns import Example, NerScore, NerStage, NewRow, RunReport
+from extend.report.tables import Summary
+
+SHOWN_EXAMPLES = 30
+SHOWN_PIECES = 400
+_HERE = Path(__file__).parent
+CONTINUATION = "##"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece as the page shows it: the continuation mark apart, `kind` is start, inside or unknown."""
+
+    text: str
+    continues: bool
+    unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number worth a headline: what it was with the base and what it is now."""
+
+    title: str
+    before: str
+    after: str
+    note: str
+
+
+def render_html(report: RunReport) -> str:
+    """The whole page: no request leaves it, light and dark, right-to-left words in their own direction."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        shown=text.shown,
+        direction=text.direction,
+        number=text.number,
+        whole=text.whole,
+        percent=text.percent,
+        span=text.span,
+        duration=text.duration,
+        size=text.size,
+        piece=as_piece,
+    )
+    style = Markup((_HERE / "report.css").read_bytes().decode("utf-8"))
+    return environment.get_template("report.html").render(style=style, **_content(report))
+
+
+def as_piece(piece: str) -> Piece:
+    """`##` stands apart, and a mark that needs a letter before it gets the dotted circle."""
+    continues = piece.startswith(CONTINUATION) and len(piece) > len(CONTINUATION)
+    bare = piece.removeprefix(CONTINUATION) if continues else piece
+    circle = "\u25cc" if bare and unicodedata.category(bare[0])[0] == "M" else ""
+    return Piece(circle + text.shown(bare, limit=100), continues, piece == "[UNK]")
+
+
+def _content(report: RunReport) -> dict[str, Any]:
+    summary = tables.summarise(report)
+    language = report.language
+    return {
+        "report": report,
+        "title": language.autonym or language.name or language.code,
+        "language_names": [name for name in dict.fromkeys((language.name, language.code)) if name],
+        "figures": _figures(report, summary),
+        "findings": tables.findings(report),
+        "summary": tables.summary_rows(report),
+        "per_word": any(line.mlm_loss_per_word is not None for line in summary),
+        "charts": [_chart(stage) for stage in report.ner],
+        "examples": _examples(report),
+        "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
+        "curve": plots.loss_curve(report.pretraining.log) if report.pretraining else None,
+        "losses": _losses(report),
+        "row_examples": [_row(row) for row in report.growth.examples] if report.growth else [],
+        "costs": tables.costs(report),
+        "total_seconds": _total(report),
+        "settings": _settings(report),
+        "dash": text.DASH,
+    }
+
+
+def _figures(report: RunReport, summary: list[Summary]) -> list[Figure]:
+    lines = {line.encoder: line for line in summary}
+    if "extended" not in lines:
+        return []
+    base, extended = lines.get("base"), lines["extended"]
+    stage = report.protocol("zero-shot")
+    transfer = f"trained on {text.shown(stage.source, limit=20)} alone" if stage and stage.source else ""
+    return [
+        Figure(
+            "Words with [UNK]",
+            text.percent(base.unk_rate if base else None),
+            text.percent(extended.unk_rate),
+            "of held-out words; lower is better",
+        ),
+        Figure(
+            "Pieces a word",
+            text.number(base.fertility if base else None, 2),
+            text.number(extended.fertility, 2),
+            "fertility on held-out text",
+        ),
+        Figure(
+            "Zero-shot NER",
+            text.number(base.zero_shot_f1 if base else None),
+            text.number(extended.zero_shot_f1),
+            _note(transfer, extended.zero_shot_ci95),
+        ),
+        Figure(
+            "Supervised NER",
+            text.number(base.supervised_f1 if base else None),
+            text.number(extended.supervised_f1),
+            _note("span F1", extended.supervised_ci95),
+        ),
+    ]
+
+
+def _note(words: str, bounds: tuple[float, float] | None) -> str:
+    return ", ".join(part for part in (words, f"95 % {text.span(bounds)}" if bounds else "") if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    score: NerScore
+    drawing: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The bars of one protocol, grouped by test language."""
+
+    stage: NerStage
+    languages: tuple[tuple[str, tuple[Bar, ...]], ...]
+
+
+def _chart(stage: NerStage) -> Chart:
+    languages = dict.fromkeys(score.language for score in stage.scores)
+    ordered = sorted(languages, key=lambda language: language == stage.source)
+    return Chart(
+        stage,
+        tuple(
+            (
+                language,
+                tuple(
+                    Bar(score, plots.score_bar(score.encoder, score.f1_mean, score.interval, score.f1))
+                    for score in stage.scores
+                    if score.language == language
+                ),
+            )
+            for language in ordered
+        ),
+    )
+
+
+def _examples(report: RunReport) -> tuple[Example, ...]:
+    return report.vocabulary.examples[:SHOWN_EXAMPLES] if report.vocabulary else ()
+
+
+def _losses(report: RunReport) -> list[tuple[str, str, str]]:
+    """Language, held-out loss of the base, held-out loss after pretraining."""
+    stage = report.pretraining
+    if stage is None:
+        return []
+    languages = dict.fromkeys([*stage.held_out, *stage.base_held_out])
+    return [
+        (
+            text.shown(language, limit=40),
+            text.number(stage.base_held_out.get(language), 3),
+            text.number(stage.held_out.get(language), 3),
+        )
+        for language in languages
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    piece: str
+    method: str
+    sources: tuple[tuple[str, str], ...]
+    more: int
+    fallback: str
+
+
+def _row(row: NewRow) -> ShownRow:
+    """The heaviest sources first, ties as the file has them."""
+    heaviest = sorted(row.sources, key=lambda source: -abs(source[1]))
+    return ShownRow(
+        row.piece,
+        row.method,
+        tuple((piece, text.number(weight, 2)) for piece, weight in heaviest[:6]),
+        max(0, len(heaviest) - 6),
+        row.fallback,
+    )
+
+
+def _total(report: RunReport) -> float | None:
+    measured = [cost.seconds for cost in tables.costs(report) if cost.seconds is not None]
+    return sum(measured) if measured else None
+
+
+def _settings(report: RunReport) -> list[tuple[str, str]]:
+    return sorted(report.settings.items())

@@ -1,0 +1,208 @@
+"""Run folders as the stages leave them, for tests of what reads them; the numbers are made up."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from extend.store import write_json, write_text
+
+SINHALA = [
+    ("ශ්‍රී", ["[UNK]"], ["ශ්‍රී"]),
+    ("ලංකාවේ", ["[UNK]"], ["ලංකා", "##වේ"]),
+    ("ගුරුවරුන්", ["[UNK]"], ["ගුරු", "##වරුන්"]),
+    ("කොළඹ", ["[UNK]"], ["කොළඹ"]),
+]
+UYGHUR = [
+    ("ئۇيغۇرچە", ["ئۇ", "##ي", "##غ", "##ۇر", "##چ", "##ە"], ["ئۇيغۇر", "##چە"]),
+    ("مەكتەپلەردە", ["[UNK]"], ["مەكتەپ", "##لەر", "##دە"]),
+    ("كىتابلىرىمىز", ["كى", "##تاب", "##لى", "##رى", "##م", "##ىز"], ["كىتاب", "##لىرىمىز"]),
+    ("ئۈرۈمچى", ["[UNK]"], ["ئۈرۈمچى"]),
+]
+GEORGIAN = [
+    ("საქართველოს", ["საქართველო", "##ს"], ["საქართველოს"]),
+    ("თბილისში", ["თ", "##ბ", "##ილ", "##ისში"], ["თბილის", "##ში"]),
+    ("მასწავლებლები", ["მას", "##წ", "##ა", "##ვლ", "##ებ", "##ლები"], ["მასწავლებლ", "##ები"]),
+]
+WORDS = {"si": SINHALA, "ug": UYGHUR, "ka": GEORGIAN}
+NAMES = {
+    "si": ("Sinhala", "සිංහල"),
+    "ug": ("Uyghur", "ئۇيغۇرچە"),
+    "ka": ("Georgian", "ქართული"),
+}
+
+
+def make_run(directory: Path, language: str = "si") -> Path:
+    """A whole run folder: every file that a report may read."""
+    name, autonym = NAMES[language]
+    write_text(
+        directory / "run.toml",
+        f'lang = "{language}"\nseed = 7\ncorpus = ["/home/somebody/private/text"]\n\n[vocab]\nsize = 8000\n'
+        '\n[pretrain]\nsteps = 2000\nnsp = false\n\n[ner]\nsource = "en"\nseeds = 5\n',
+    )
+    write_json(
+        directory / "manifest.json",
+        {
+            "language": {"code": language, "name": name, "autonym": autonym},
+            "base": {
+                "name": "example/base-multilingual",
+                "revision": "0123456789abcdef0123456789abcdef01234567",
+            },
+            "corpus_sha256": "ab" * 32,
+            "seed": 7,
+            "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"},
+            "stages": {"vocab": {"added.txt": {"size": 90_000, "sha256": "cd" * 32}}},
+        },
+    )
+    make_vocabulary(directory / "vocab", WORDS[language])
+    make_growth(directory / "grown", WORDS[language])
+    make_pretraining(directory / "pretrain", language)
+    write_json(directory / "ner" / "zero-shot" / "results.json", ner_results("zero-shot", language))
+    write_json(directory / "ner" / "supervised" / "results.json", ner_results("supervised", language))
+    write_json(
+        directory / "encoders.json",
+        {
+            "base": {"unk_rate": 0.613, "fertility": 1.31, "mlm_loss": 2.41, "mlm_loss_per_word": 3.1},
+            "extended": {"unk_rate": 0.004, "fertility": 1.42, "mlm_loss": 3.92, "mlm_loss_per_word": 5.5},
+            "bilingual": {"unk_rate": 0.003, "fertility": 1.38, "mlm_loss": 4.75, "mlm_loss_per_word": 6.6},
+        },
+    )
+    return directory
+
+
+def make_vocabulary(directory: Path, words: list[tuple[str, list[str], list[str]]]) -> None:
+    write_json(
+        directory / "report.json",
+        {
+            "added": 8000,
+            "base_size": 119_547,
+            "corpus": {
+                "lines": 48_211,
+                "words": 612_907,
+                "distinct_words": 80_114,
+                "bytes": 9_412_331,
+                "sha256": "ab" * 32,
+            },
+            "held_out": {
+                "base": {"fertility": 1.31, "unk_rate": 0.613},
+                "extended": {"fertility": 1.42, "unk_rate": 0.004},
+            },
+            "drift": {"sample": 10_000, "words_changed": 12, "words_newly_unk": 0},
+            "unused": 31,
+            "seconds": 21.4,
+        },
+    )
+    pieces = list(dict.fromkeys(piece for _, _, after in words for piece in after))
+    write_text(directory / "added.txt", "".join(f"{piece}\n" for piece in pieces))
+    examples = [
+        {"word": word, "count": 4000 // (rank + 1), "before": before, "after": after}
+        for rank, (word, before, after) in enumerate(words)
+    ]
+    write_json(directory / "examples.json", examples)
+
+
+def make_growth(directory: Path, words: list[tuple[str, list[str], list[str]]]) -> None:
+    rows = []
+    for _, before, after in words:
+        known = [piece for piece in before if piece != "[UNK]"]
+        for piece in after:
+            sources = [[source, round(1 / len(known), 3)] for source in known]
+            fallback = None if sources else "every base piece is [UNK]"
+            method = "subword" if sources else "mean"
+            rows.append(
+                {"piece": piece, "id": len(rows), "method": method, "sources": sources, "fallback": fallback}
+            )
+    write_text(directory / "rows.jsonl", "".join(json_line(row) for row in rows))
+    write_json(
+        directory / "report.json",
+        {"initializer": "subword", "added": len(rows), "by_method": {}, "seconds": 1.2},
+    )
+
+
+def make_pretraining(directory: Path, language: str, *, steps: int = 2000, every: int = 20) -> None:
+    lines = []
+    for step in range(every, steps + 1, every):
+        decay = math.exp(-step / (0.3 * steps))
+        loss = 3.7 + 3.9 * decay + 0.16 * math.sin(step * 1.7) + 0.1 * math.sin(step * 0.31)
+        lines.append(
+            {
+                "step": step,
+                "steps": steps,
+                "stage": "new-rows" if step <= steps // 3 else "all",
+                "loss": loss,
+                "mlm_loss": loss,
+                "nsp_loss": None,
+                "learning_rate": 1e-3,
+                "grad_norm": 0.8,
+                "tokens": step * 4096,
+                "tokens_per_second": 21_300.0,
+                "seconds": step * 0.19,
+            }
+        )
+    write_text(directory / "metrics.jsonl", "".join(json_line(line) for line in lines))
+    write_json(
+        directory / "report.json",
+        {
+            "steps": steps,
+            "tokens": steps * 4096,
+            "tokens_per_second": 21_300.4,
+            "seconds": steps * 0.19,
+            "resumed_from": None,
+            "held_out": {language: {"mlm_loss": 3.921}, "en": {"mlm_loss": 3.412}},
+            "base_held_out": {language: {"mlm_loss": 2.407}, "en": {"mlm_loss": 3.405}},
+        },
+    )
+
+
+def ner_results(protocol: str, language: str) -> dict[str, Any]:
+    target = {"base": 3.6, "extended": 43.0, "bilingual": 31.2}
+    if protocol == "supervised":
+        target = {"base": 38.5, "extended": 61.8, "bilingual": 57.0}
+    source = {"base": 82.1, "extended": 81.9, "bilingual": 74.4}
+    languages = {"en": source, language: target} if protocol == "zero-shot" else {language: target}
+    return {
+        "schema": 1,
+        "protocol": protocol,
+        "source": "en",
+        "labels": ["PER", "LOC", "ORG"],
+        "data": {
+            code: {"test": {"sha256": "ef" * 32, "sentences": 900, "entities": 1020}} for code in languages
+        },
+        "encoders": {
+            encoder: {code: score(means[encoder]) for code, means in languages.items()} for encoder in target
+        },
+        "differences": {
+            code: {
+                encoder: {
+                    "mean": means[encoder] - means["base"],
+                    "ci95": [means[encoder] - means["base"] - 2.6, means[encoder] - means["base"] + 2.7],
+                }
+                for encoder in ("extended", "bilingual")
+            }
+            for code, means in languages.items()
+        },
+        "seconds": 312.5,
+    }
+
+
+def score(mean: float) -> dict[str, Any]:
+    f1 = [round(mean + shift, 2) for shift in (-1.4, -0.6, 0.1, 0.7, 1.2)]
+    return {
+        "f1_mean": mean,
+        "f1_std": 1.04,
+        "f1": f1,
+        "ci95": [max(0.0, mean - 2.7), min(100.0, mean + 2.7)],
+        "strict_f1_mean": mean,
+        "illegal": 0,
+        "unk_rate": 0.02,
+        "fertility": 1.6,
+        "collapsed": 0,
+        "per_type": {
+            label: {"precision": mean + 1.0, "recall": mean - 1.0, "f1": mean, "support": 340}
+            for label in ("PER", "LOC", "ORG")
+        },
+    }
+
+
+def json_line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
