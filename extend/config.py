@@ -251,15 +251,15 @@ def _keys_beside(location: Sequence[str | int]) -> list[str]:
 
 def _dump_table(prefix: str, table: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"{json.dumps(key)} = {_dump(value)}" if not _bare(key) else f"{key} = {_dump(value)}"
+        f"{key if _bare(key) else _quoted(key)} = {_dump(value)}"
         for key, value in table.items()
         if not isinstance(value, dict)
     ]
-    if prefix and lines:
+    if prefix and (lines or not table):
         lines = ["", f"[{prefix}]", *lines]
     for key, value in table.items():
         if isinstance(value, dict):
-            name = key if _bare(key) else json.dumps(key, ensure_ascii=False)
+            name = key if _bare(key) else _quoted(key)
             lines += _dump_table(f"{prefix}.{name}" if prefix else name, value)
     return lines
 
@@ -271,4 +271,11 @@ def _bare(key: str) -> bool:
 def _dump(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_dump, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return _quoted(value)
+    return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's, but that TOML wants DEL escaped too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -107,6 +107,6 @@ def _carry_out(call: Call, function: Callable[..., Result], own: Mapping[str, An
 def _show(result: Result, render: Render | None) -> int:
     try:
         print_text(render(result)) if render else print_json(result)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich turns the first into the second
         return close_quietly()
     return 0

@@ -1,0 +1,37 @@
+# `make quickstart` and `make test` are all a newcomer needs: Python 3.11 or newer, make, a package index.
+SHELL := /bin/bash
+CANDIDATES := python3 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for python in $(CANDIDATES); do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: setup quickstart test test-slow
+
+setup: .venv/installed
+
+quickstart: .venv/installed
+	$(BIN)/extend quickstart
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+test-slow: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+# torch first and pinned, so that nothing that depends on it can pull another build of it.
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "extend needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "installing into .venv (some minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt torch==2.13.0
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
