@@ -1,0 +1,133 @@
+"""Checkpoint folders to models and back. Nothing is random-initialised in silence, nothing foreign is run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertForMaskedLM,
+    BertForPreTraining,
+    ModernBertForMaskedLM,
+    PreTrainedModel,
+)
+
+from extend.errors import CheckpointError, ExtendError, OutOfMemoryError, UsageError, escaped
+from extend.hub.connection import quiet
+from extend.hub.folder import missing_tensors, read_config, tensor_shapes, unsupported
+
+LOADABLE: Mapping[str, type[PreTrainedModel]] = {
+    "BertForPreTraining": BertForPreTraining,
+    "BertForMaskedLM": BertForMaskedLM,
+    "ModernBertForMaskedLM": ModernBertForMaskedLM,
+}
+NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
+
+
+def load_pretraining_model(directory: Path) -> PreTrainedModel:
+    """The model that `config.json` names, with its masked-language-model head, in float32 and eval mode.
+
+    A BertForMaskedLM whose file also holds the pooler and the next-sentence head (mBERT's does) is loaded as
+    BertForPreTraining, so that neither is lost.
+
+    Raises UsageError (E-ARCHITECTURE) for other architectures and for models without that head,
+    CheckpointError for missing, cut or non-finite weights, RefusedError for pickles and remote code.
+    """
+    config = read_config(directory)
+    name = architecture_name(directory, config)
+    shapes = tensor_shapes(directory)
+    if name == "BertForMaskedLM" and all(tensor in shapes for tensor in NEXT_SENTENCE):
+        name = "BertForPreTraining"
+    model, report = _loaded(LOADABLE[name], directory)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise missing_tensors(directory, missing)
+    _check_finite(model, directory)
+    return model.eval()
+
+
+def architecture_name(directory: Path, config: Mapping[str, Any]) -> str:
+    """The one architecture of `config`, when it can be extended. Raises UsageError when it cannot."""
+    named = config.get("architectures")
+    found = str(named[0]) if isinstance(named, list) and named else "no architecture"
+    if found not in LOADABLE:
+        raise unsupported(str(directory), found, ", ".join(LOADABLE))
+    return found
+
+
+def load_encoder(directory: Path) -> PreTrainedModel:
+    """Any encoder that transformers itself knows, without heads, in float32 and eval mode.
+
+    A pooler that the file does not hold is left out. Raises as `load_pretraining_model` does, but takes
+    every architecture that AutoModel has.
+    """
+    config = read_config(directory)
+    tensor_shapes(directory)
+    if not _is_known(directory):
+        raise UsageError(
+            f"{directory} holds {escaped(str(config.get('model_type')))}, a model type transformers lacks",
+            name="E-ARCHITECTURE",
+        )
+    model, report = _loaded(AutoModel, directory)
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise missing_tensors(directory, missing)
+    if report["missing_keys"]:
+        model.pooler = None
+    _check_finite(model, directory)
+    return model.eval()
+
+
+def save_model(model: PreTrainedModel, directory: Path) -> None:
+    """Write config.json and model.safetensors, tied weights once, into a folder that is being published.
+
+    Raises CheckpointError, and writes nothing, when a weight is not finite.
+    """
+    _check_finite(model, directory)
+    with quiet():
+        model.save_pretrained(directory)
+
+
+def _is_known(directory: Path) -> bool:
+    try:
+        AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
+def _loaded(loader: Any, directory: Path) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """The model and its loading report; the global random state stays as it was."""
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            model, report = loader.from_pretrained(
+                directory,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except ExtendError:
+        raise
+    except Exception as error:  # transformers raises nearly anything on a bad checkpoint
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise OutOfMemoryError(f"too little memory to load {directory}", name="E-MEMORY") from error
+        raise CheckpointError(
+            f"{directory} cannot be loaded",
+            name="E-WEIGHTS",
+            why=escaped(" ".join(str(error).split()), limit=300),
+            next="check that config.json belongs to these weights",
+        ) from error
+    return model, report
+
+
+@torch.no_grad()
+def _check_finite(model: PreTrainedModel, directory: Path) -> None:
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            where = torch.isfinite(value).logical_not().nonzero()[0].tolist()
+            raise CheckpointError(
+                f"{directory}: weight {name}{where} is not a finite number", name="E-NONFINITE"
+            )

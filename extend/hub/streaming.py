@@ -1,0 +1,86 @@
+"""Corpora that are streamed from the hub, record by record, without a download to disk."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from datasets import load_dataset
+from datasets.exceptions import DatasetNotFoundError
+
+from extend.errors import DataError, NetworkError, UsageError, escaped
+from extend.hub.connection import quiet, told
+from extend.types import Document
+
+PREFIX = "hf:"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def stream_dataset(spec: str, *, language: str = "und", column: str | None = None) -> Iterator[Document]:
+    """The records of `hf:DATASET[:CONFIG[:SPLIT]]` as documents; the split is `train` by default.
+
+    DATASET is a hub name or a folder of data files. The text is taken from `column`, by default `text`, else
+    the only column of strings. Blank records are left out, lone surrogates become U+FFFD.
+
+    Raises UsageError for a spec that is none, NetworkError when the hub fails or has no such dataset,
+    DataError when there is no text.
+    """
+    path, config, split = parse_spec(spec)
+    with told(path), quiet():
+        records = iter(_opened(path, config, split))
+    found = column
+    while True:
+        with told(path), quiet():
+            record = next(records, None)
+        if record is None:
+            return
+        found = found or _text_column(spec, record)
+        text = record.get(found)
+        if isinstance(text, str) and text.strip():
+            yield Document(_SURROGATE.sub("\ufffd", text), language, spec, starts_document=True)
+
+
+def parse_spec(spec: str) -> tuple[str, str | None, str]:
+    """`hf:a/b:c:d` to ("a/b", "c", "d"). An empty CONFIG is none."""
+    path, *rest = spec.removeprefix(PREFIX).split(":")
+    if not spec.startswith(PREFIX) or not path or len(rest) > 2:
+        raise UsageError(
+            f"{escaped(spec)} is not hf:DATASET[:CONFIG[:SPLIT]]",
+            name="E-CORPUS",
+            next="for example hf:wikimedia/wikipedia:20231101.ug",
+        )
+    config, split = (*rest, "", "")[:2]
+    return path, config or None, split or "train"
+
+
+def _opened(path: str, config: str | None, split: str) -> Any:
+    try:
+        return load_dataset(path, name=config, split=split, streaming=True)
+    except DatasetNotFoundError as error:
+        raise NetworkError(
+            f"the hub has no dataset {escaped(path)}, or not for you",
+            name="E-NOT-FOUND",
+            next="check the name, or hf auth login",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"dataset {escaped(path)} has no such configuration or split",
+            name="E-CORPUS",
+            why=escaped(" ".join(str(error).split()), limit=300),
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(
+            f"dataset {escaped(path)} has no data files",
+            name="E-CORPUS",
+            why=escaped(" ".join(str(error).split()), limit=300),
+        ) from error
+
+
+def _text_column(spec: str, record: Mapping[str, Any]) -> str:
+    strings = [name for name, value in record.items() if isinstance(value, str)]
+    if "text" in strings or len(strings) == 1:
+        return "text" if "text" in strings else strings[0]
+    raise DataError(
+        f"{escaped(spec)} has no column `text`",
+        name="E-CORPUS",
+        why=f"its columns are {', '.join(map(escaped, record))}",
+    )
