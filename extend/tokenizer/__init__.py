@@ -12,6 +12,8 @@ from extend.tokenizer.encoding import (
     word_splitter,
 )
 from extend.tokenizer.folders import (
+    SPECIALS,
+    TOKENIZER_FILES,
     load_tokenizer,
     new_wordpiece_tokenizer,
     read_vocabulary,
@@ -22,10 +24,13 @@ from extend.tokenizer.kinds import (
     AbstractTokenizerKind,
     WordPieceKind,
     kind_of,
+    spell,
     subwords,
 )
 
 __all__ = [
+    "SPECIALS",
+    "TOKENIZER_FILES",
     "TOKENIZER_KINDS",
     "AbstractTokenizerKind",
     "Encoded",
@@ -41,6 +46,7 @@ __all__ = [
     "save_tokenizer",
     "segment",
     "special_ids",
+    "spell",
     "subwords",
     "word_segmenter",
     "word_splitter",

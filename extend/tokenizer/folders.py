@@ -16,7 +16,7 @@ from extend.errors import CheckpointError, DataError, PathError, RefusedError, e
 from extend.tokenizer.kinds import kind_of
 from extend.types import Vocabulary
 
-TOKENIZER, VOCABULARY, CONFIG, SPECIAL_TOKENS = (
+TOKENIZER, VOCABULARY, CONFIG, SPECIAL_TOKENS = TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
     "tokenizer_config.json",

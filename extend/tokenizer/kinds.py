@@ -135,6 +135,11 @@ def kind_of(tokenizer: Tokenizer) -> AbstractTokenizerKind:
     )
 
 
+def spell(subword: Subword) -> str:
+    """The WordPiece piece for `subword`: the spelling of every vocabulary made from nothing."""
+    return WordPieceKind().spell(subword)
+
+
 def subwords(
     kind: AbstractTokenizerKind, vocabulary: Vocabulary, *, special: Collection[int]
 ) -> list[Subword]:
