@@ -43,15 +43,15 @@ def make_run(directory: Path, language: str = "si") -> Path:
     write_json(
         directory / "manifest.json",
         {
-            "language": {"code": language, "name": name, "autonym": autonym},
-            "base": {
-                "name": "example/base-multilingual",
-                "revision": "0123456789abcdef0123456789abcdef01234567",
-            },
+            "language": language,
+            "language_name": name,
+            "autonym": autonym,
+            "base": "example/base-multilingual",
+            "base_revision": "0123456789abcdef0123456789abcdef01234567",
             "corpus_sha256": "ab" * 32,
             "seed": 7,
             "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"},
-            "stages": {"vocab": {"added.txt": {"size": 90_000, "sha256": "cd" * 32}}},
+            "stages": {"vocab": {"settings": {"lang": language}, "sha256": {"vocab/added.txt": "cd" * 32}}},
         },
     )
     make_vocabulary(directory / "vocab", WORDS[language])
@@ -102,16 +102,17 @@ def make_vocabulary(directory: Path, words: list[tuple[str, list[str], list[str]
 
 
 def make_growth(directory: Path, words: list[tuple[str, list[str], list[str]]]) -> None:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    pieces = ["[PAD]", "[UNK]"]
     for _, before, after in words:
         known = [piece for piece in before if piece != "[UNK]"]
         for piece in after:
-            sources = [[source, round(1 / len(known), 3)] for source in known]
-            fallback = None if sources else "every base piece is [UNK]"
-            method = "subword" if sources else "mean"
-            rows.append(
-                {"piece": piece, "id": len(rows), "method": method, "sources": sources, "fallback": fallback}
-            )
+            pieces += [source for source in known if source not in pieces]
+            row = {"piece": piece, "id": 119_547 + len(rows), "method": "subword"}
+            row |= {"sources": [[pieces.index(source), round(1 / len(known), 3)] for source in known]}
+            row |= {"fallback": None if known else "mean", "why": None if known else "every piece is unknown"}
+            rows.append(row)
+    write_text(directory / "vocab.txt", "".join(f"{piece}\n" for piece in pieces))
     write_text(directory / "rows.jsonl", "".join(json_line(row) for row in rows))
     write_json(
         directory / "report.json",
@@ -147,7 +148,7 @@ def make_pretraining(directory: Path, language: str, *, steps: int = 2000, every
             "tokens": steps * 4096,
             "tokens_per_second": 21_300.4,
             "seconds": steps * 0.19,
-            "resumed_from": None,
+            "resumed_from": 0,
             "held_out": {language: {"mlm_loss": 3.921}, "en": {"mlm_loss": 3.412}},
             "base_held_out": {language: {"mlm_loss": 2.407}, "en": {"mlm_loss": 3.405}},
         },
@@ -174,13 +175,17 @@ def ner_results(protocol: str, language: str) -> dict[str, Any]:
         "differences": {
             code: {
                 encoder: {
-                    "mean": means[encoder] - means["base"],
+                    "against": "base",
+                    "f1": round(means[encoder] - means["base"], 4),
+                    "p_holm": 0.0004 if code == language else 0.7,
+                    "identical": False,
                     "ci95": [means[encoder] - means["base"] - 2.6, means[encoder] - means["base"] + 2.7],
                 }
                 for encoder in ("extended", "bilingual")
             }
             for code, means in languages.items()
         },
+        "warnings": [{"name": "W-LEAK", "text": f"{language} test: 2 sentences are in the training set too"}],
         "seconds": 312.5,
     }
 
@@ -197,6 +202,7 @@ def score(mean: float) -> dict[str, Any]:
         "unk_rate": 0.02,
         "fertility": 1.6,
         "collapsed": 0,
+        "errors": {"type": 41, "boundary": 73, "missed": 120, "spurious": 31},
         "per_type": {
             label: {"precision": mean + 1.0, "recall": mean - 1.0, "f1": mean, "support": 340}
             for label in ("PER", "LOC", "ORG")

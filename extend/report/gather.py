@@ -2,25 +2,22 @@
 
 import collections
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from extend.errors import CheckpointError, PathError, escaped
+from extend.report.gather_ner import ner_stages, rates, sums
 from extend.report.nouns import (
-    Difference,
     EncoderText,
     Example,
     GrowthStage,
     Language,
     LoggedStep,
-    NerScore,
-    NerStage,
     NewRow,
     PretrainStage,
     Provenance,
     RunReport,
-    TextRates,
-    TypeScore,
     VocabularyStage,
 )
 from extend.report.reading import Node, read_lines, read_node, read_nodes
@@ -50,7 +47,7 @@ def gather_run(run: Path) -> RunReport:
         vocabulary=_vocabulary(run / "vocab"),
         growth=_growth(run / "grown"),
         pretraining=_pretraining(run / "pretrain"),
-        ner=tuple(_ner_stages(run / "ner")),
+        ner=tuple(ner_stages(run / "ner")),
         encoder_texts={name: _encoder_text(node) for name, node in read_node(run / "encoders.json").items()},
     )
     stages = (settings, manifest, report.vocabulary, report.growth, report.pretraining, report.ner)
@@ -83,7 +80,8 @@ def _language(run: Path, manifest: Node, settings: Node) -> Language:
     node = manifest.node("language")
     if isinstance(node.value, dict):
         return Language(node.text("code") or run.name, node.text("name"), node.text("autonym"))
-    return Language(node.as_text() or settings.text("lang") or run.name)
+    code = node.as_text() or settings.text("lang") or run.name
+    return Language(code, manifest.text("language_name"), manifest.text("autonym"))
 
 
 def _first_text(node: Node, *keys: str) -> str:
@@ -97,7 +95,7 @@ def _provenance(manifest: Node, settings: Node) -> Provenance:
     else:
         name, revision = base.as_text(), _first_text(manifest, "base_revision", "revision", "base_commit")
     outputs = [key for key in ("corpus", "stages", "outputs", "data") if manifest.node(key)]
-    fingerprints = {f"{key}.{name}": text for key in outputs for name, text in _sums(manifest.node(key))}
+    fingerprints = {f"{key}.{name}": text for key in outputs for name, text in sums(manifest.node(key))}
     corpus = manifest.text("corpus_sha256")
     return Provenance(
         base=name or manifest.text("base_model") or settings.text("base"),
@@ -109,18 +107,8 @@ def _provenance(manifest: Node, settings: Node) -> Provenance:
     )
 
 
-def _sums(node: Node) -> Iterable[tuple[str, str]]:
-    for name, text in node.text_leaves().items():
-        if len(text) == 64 and set(text) <= set("0123456789abcdef"):
-            yield name.removesuffix(".sha256"), text
-
-
-def _rates(node: Node) -> TextRates:
-    return TextRates(node.number("fertility"), node.number("unk_rate"))
-
-
 def _encoder_text(node: Node) -> EncoderText:
-    return EncoderText(_rates(node), node.number("mlm_loss"), node.number("mlm_loss_per_word"))
+    return EncoderText(rates(node), node.number("mlm_loss"), node.number("mlm_loss_per_word"))
 
 
 def _vocabulary(directory: Path) -> VocabularyStage | None:
@@ -130,7 +118,7 @@ def _vocabulary(directory: Path) -> VocabularyStage | None:
     return VocabularyStage(
         counts=report.numeric_leaves(),
         corpus_sha256=report.node("corpus").text("sha256"),
-        held_out={name: _rates(node) for name, node in report.node("held_out").items()},
+        held_out={name: rates(node) for name, node in report.node("held_out").items()},
         pieces=tuple(read_lines(directory / "added.txt")),
         examples=tuple(
             Example(node.text("word"), node.whole("count"), node.texts("before"), node.texts("after"))
@@ -146,14 +134,14 @@ def _growth(directory: Path) -> GrowthStage | None:
         return None
     methods = collections.Counter(row.method for row in rows)
     told = {name: round(count) for name, count in report.node("by_method").numeric_leaves().items() if name}
-    fallbacks = collections.Counter(row.fallback for row in rows if row.fallback)
+    reasons = collections.Counter(row.reason for row in rows if row.reason)
     added = report.whole("added")
     return GrowthStage(
         initializer=report.text("initializer"),
         added=added if added is not None or not rows else len(rows),
         methods=dict(methods.most_common()) or told,
-        fallbacks=dict(fallbacks.most_common()),
-        examples=tuple(_spread(rows, ROW_EXAMPLES)),
+        reasons=dict(reasons.most_common()),
+        examples=tuple(_with_pieces(_spread(rows, ROW_EXAMPLES), read_lines(directory / "vocab.txt"))),
         seconds=report.number("seconds"),
     )
 
@@ -161,19 +149,37 @@ def _growth(directory: Path) -> GrowthStage | None:
 def _row(node: Node) -> NewRow:
     sources = []
     for pair in node.node("sources").elements():
-        piece, *weight = pair.elements()
+        source, *weight = pair.elements()
         number = weight[0].as_number() if weight else None
-        sources.append((piece.as_text(), 1.0 if number is None else number))
-    return NewRow(node.text("piece"), node.text("method"), tuple(sources), node.text("fallback"))
+        sources.append((leaf_text(source), 1.0 if number is None else number))
+    fallback = node.text("fallback")
+    return NewRow(
+        piece=node.text("piece"),
+        method=fallback or node.text("method"),
+        sources=tuple(sources),
+        reason=node.text("why") if fallback else "",
+    )
+
+
+def _with_pieces(rows: Iterable[NewRow], pieces: Sequence[str]) -> Iterator[NewRow]:
+    """Sources by their pieces: a base id is a line number of the vocabulary, from zero."""
+
+    def named(source: str) -> str:
+        if not source.isascii() or not source.isdecimal():
+            return source
+        return pieces[int(source)] if int(source) < len(pieces) else f"id {source}"
+
+    for row in rows:
+        yield replace(row, sources=tuple((named(source), weight) for source, weight in row.sources))
 
 
 def _spread(rows: Sequence[NewRow], count: int) -> list[NewRow]:
-    """At most `count` rows spread evenly over all, and the first of each method and fallback."""
+    """At most `count` rows spread evenly over all, and the first of each method and reason."""
     if len(rows) <= count:
         return list(rows)
     firsts: dict[tuple[str, str], int] = {}
     for index, row in enumerate(rows):
-        firsts.setdefault((row.method, row.fallback), index)
+        firsts.setdefault((row.method, row.reason), index)
     chosen = set(list(firsts.values())[: count // 2])
     chosen |= {round(index * (len(rows) - 1) / (count - 1)) for index in range(count - len(chosen))}
     return [rows[index] for index in sorted(chosen)]
@@ -217,80 +223,3 @@ def _logged(node: Node) -> LoggedStep:
         tokens_per_second=node.number("tokens_per_second"),
         seconds=node.number("seconds"),
     )
-
-
-def _ner_stages(directory: Path) -> Iterable[NerStage]:
-    found = {path.parent.name: path for path in directory.glob("*/results.json")}
-    order = ("zero-shot", "supervised")
-    for name in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)):
-        results = read_node(found[name])
-        data = results.node("data")
-        yield NerStage(
-            name=name,
-            protocol=results.text("protocol") or name,
-            source=results.text("source"),
-            labels=results.texts("labels"),
-            scores=tuple(
-                _score(encoder, language, node)
-                for encoder, languages in results.node("encoders").items()
-                for language, node in languages.items()
-            ),
-            differences=tuple(_differences(results.node("differences"))),
-            data=data.numeric_leaves() if data else {},
-            fingerprints=dict(_sums(data)) if data else {},
-            seconds=results.number("seconds"),
-        )
-
-
-def _interval(node: Node, *keys: str) -> tuple[float, float] | None:
-    for key in keys:
-        if len(bounds := node.numbers(key)) == 2:
-            return bounds[0], bounds[1]
-    return None
-
-
-def _score(encoder: str, language: str, node: Node) -> NerScore:
-    collapsed = node.node("collapsed")
-    return NerScore(
-        encoder=encoder,
-        language=language,
-        f1_mean=node.number("f1_mean"),
-        f1_std=node.number("f1_std"),
-        f1=node.numbers("f1"),
-        interval=_interval(node, "ci95"),
-        strict_f1_mean=node.number("strict_f1_mean"),
-        illegal=node.number("illegal"),
-        rates=_rates(node),
-        collapsed=len(list(collapsed.elements())) if isinstance(collapsed.value, list) else _whole(collapsed),
-        types=tuple(
-            TypeScore(
-                label,
-                kind.number("precision"),
-                kind.number("recall"),
-                kind.number("f1"),
-                kind.whole("support"),
-            )
-            for label, kind in node.node("per_type").items()
-        ),
-    )
-
-
-def _whole(node: Node) -> int | None:
-    if isinstance(node.value, bool):
-        return int(node.value)
-    number = node.as_number()
-    return None if number is None else round(number)
-
-
-def _differences(node: Node) -> Iterable[Difference]:
-    """`{LANGUAGE: {ENCODER: {"mean": points, "ci95": [low, high]}}}`, against the first encoder."""
-    for language, encoders in node.items():
-        for encoder, told in encoders.items():
-            if not isinstance(told.value, dict):
-                continue
-            points = next(
-                (n for key in ("mean", "f1", "difference") if (n := told.number(key)) is not None), None
-            )
-            if points is not None:
-                against = told.text("against") or "base"
-                yield Difference(language, encoder, against, points, _interval(told, "ci95"))

@@ -48,22 +48,25 @@ class VocabularyStage:
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """How one added row was made: from which base pieces, with which weights, or by which fallback."""
+    """How one added row was made: `method` is the one used, `reason` why the chosen one could not be.
+
+    `sources` are base pieces with their weights; a base id stands as `id 123` when no vocabulary names it.
+    """
 
     piece: str
     method: str
     sources: tuple[tuple[str, float], ...]
-    fallback: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class GrowthStage:
-    """`grown/`: `methods` and `fallbacks` count rows; `examples` are a few rows spread over them all."""
+    """`grown/`: `methods` and `reasons` (of fallbacks) count rows; `examples` are spread over all rows."""
 
     initializer: str
     added: int | None
     methods: Mapping[str, int]
-    fallbacks: Mapping[str, int]
+    reasons: Mapping[str, int]
     examples: tuple[NewRow, ...]
     seconds: float | None
 
@@ -121,18 +124,24 @@ class NerScore:
     illegal: float | None
     rates: TextRates
     collapsed: int | None
+    mistakes: Mapping[str, int]
     types: tuple[TypeScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A paired difference of two encoders on the same sentences, in F1 points."""
+    """A paired difference of two encoders on the same sentences, in F1 points.
+
+    `p` is adjusted for the number of languages (Holm); `identical` says that the tags were the very same.
+    """
 
     language: str
     encoder: str
     against: str
     points: float
     interval: tuple[float, float] | None
+    p: float | None = None
+    identical: bool = False
 
     @property
     def noise(self) -> bool | None:
@@ -150,6 +159,7 @@ class NerStage:
     labels: tuple[str, ...]
     scores: tuple[NerScore, ...]
     differences: tuple[Difference, ...]
+    warnings: tuple[str, ...]
     data: Mapping[str, float]
     fingerprints: Mapping[str, str]
     seconds: float | None

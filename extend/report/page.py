@@ -35,6 +35,7 @@ class Figure:
     before: str
     after: str
     note: str
+    interval: tuple[float, float] | None = None
 
 
 def render_html(report: RunReport) -> str:
@@ -111,25 +112,23 @@ def _figures(report: RunReport, summary: list[Summary]) -> list[Figure]:
             "Pieces a word",
             text.number(base.fertility if base else None, 2),
             text.number(extended.fertility, 2),
-            "fertility on held-out text",
+            "fertility; an [UNK] word counts as one",
         ),
         Figure(
             "Zero-shot NER",
             text.number(base.zero_shot_f1 if base else None),
             text.number(extended.zero_shot_f1),
-            _note(transfer, extended.zero_shot_ci95),
+            transfer or "span F1",
+            extended.zero_shot_ci95,
         ),
         Figure(
             "Supervised NER",
             text.number(base.supervised_f1 if base else None),
             text.number(extended.supervised_f1),
-            _note("span F1", extended.supervised_ci95),
+            "trained on its own sentences",
+            extended.supervised_ci95,
         ),
     ]
-
-
-def _note(words: str, bounds: tuple[float, float] | None) -> str:
-    return ", ".join(part for part in (words, f"95 % {text.span(bounds)}" if bounds else "") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ class ShownRow:
     method: str
     sources: tuple[tuple[str, str], ...]
     more: int
-    fallback: str
+    reason: str
 
 
 def _row(row: NewRow) -> ShownRow:
@@ -202,7 +201,7 @@ def _row(row: NewRow) -> ShownRow:
         row.method,
         tuple((piece, text.number(weight, 2)) for piece, weight in heaviest[:6]),
         max(0, len(heaviest) - 6),
-        row.fallback,
+        row.reason,
     )
 
 

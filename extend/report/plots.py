@@ -55,7 +55,7 @@ def loss_curve(log: Sequence[LoggedStep]) -> Curve | None:
     points = [(step.step, step.mlm_loss, step.stage) for step in log if step.mlm_loss is not None]
     if len(points) < 2 or points[0][0] == points[-1][0]:
         return None
-    window = max(1, len(points) // 40)
+    window = max(1, len(points) // 20)
     first, last = points[0][0], points[-1][0]
     means = _running_mean([loss for _, loss, _ in points], window)
     ticks = nice_ticks(min(loss for _, loss, _ in points), max(loss for _, loss, _ in points))

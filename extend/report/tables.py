@@ -32,7 +32,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A sentence that the files prove. `kind` is gain, loss, noise or note."""
+    """A sentence that the files prove. `kind` is gain, kept, loss, noise or note."""
 
     kind: str
     text: str
@@ -135,9 +135,9 @@ def _text_findings(report: RunReport) -> Iterator[Finding]:
 
 def _ner_findings(report: RunReport) -> Iterator[Finding]:
     for stage in report.ner:
-        for difference in stage.differences:
-            if difference.encoder == "extended":
-                yield _told(stage, difference)
+        told = [difference for difference in stage.differences if difference.encoder == "extended"]
+        for difference in sorted(told, key=lambda difference: difference.language == stage.source):
+            yield _told(stage, difference)
 
 
 def _told(stage: NerStage, difference: Difference) -> Finding:
@@ -146,16 +146,28 @@ def _told(stage: NerStage, difference: Difference) -> Finding:
     subject = f"Source language {language}" if kept else f"{stage.protocol.capitalize()} NER on {language}"
     sign = "+" if difference.points > 0 else ""
     points = f"{sign}{number(difference.points)} F1 points over {shown(difference.against, limit=40)}"
+    if difference.identical:
+        return Finding("kept", f"{subject}: the very same tags as {shown(difference.against, limit=40)}.")
     if difference.interval is None:
         return Finding("note", f"{subject}: {points}; no interval was computed.")
-    told = f"{subject}: {points}, 95 % interval {span(difference.interval)}"
+    told = f"{subject}: {points}, 95 % interval {span(difference.interval)}{_chance(difference.p)}"
     if difference.noise:
         return Finding("noise", f"{told}: inside the noise.")
     return Finding("gain" if difference.points > 0 else "loss", f"{told}.")
 
 
+def _chance(p: float | None) -> str:
+    if p is None:
+        return ""
+    return ", p < 0.001" if p < 0.001 else f", p = {p:.3f}"
+
+
 def _cautions(report: RunReport) -> Iterator[Finding]:
     for stage in report.ner:
+        yield from (
+            Finding("note", f"{stage.protocol.capitalize()}: {shown(told, limit=200)}.")
+            for told in stage.warnings
+        )
         for score in stage.scores:
             if score.collapsed:
                 yield Finding(

@@ -9,7 +9,7 @@ from extend.errors import escaped
 
 DASH = "—"
 _JOINERS = re.compile("([\u200c\u200d])")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~:&$^=@])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#!|~&$@]|^[-+=])")
 
 
 def shown(text: str, *, limit: int = 80) -> str:
@@ -33,9 +33,15 @@ def direction(text: str) -> str:
 def markdown(text: str, *, limit: int = 80) -> str:
     """Text that Markdown and HTML leave as it is: no emphasis, link, tag, table border or heading."""
     safe = _MARKDOWN.sub(r"\\\1", shown(text, limit=limit))
-    return (
-        safe.replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;").replace("www.", "www\\.")
-    )
+    for written, meant in (
+        ("\\<", "&lt;"),
+        ("\\>", "&gt;"),
+        ("\\&", "&amp;"),
+        ("www.", "www\\."),
+        ("://", ":\\//"),
+    ):
+        safe = safe.replace(written, meant)
+    return safe
 
 
 def yaml_text(text: str) -> str:
