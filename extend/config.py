@@ -113,6 +113,7 @@ class NerSettings(Settings):
     dropout: Fraction = 0.5
     learning_rate: Positive = 1e-3
     clip: Positive = 5.0
+    seed: Count | None = Field(None, description="of the first head; default: the run's seed")
 
 
 class RunSettings(Settings):
@@ -132,6 +133,10 @@ class RunSettings(Settings):
     @property
     def pretrain_seed(self) -> int:
         return self.seed if self.pretrain.seed is None else self.pretrain.seed
+
+    @property
+    def ner_seed(self) -> int:
+        return self.seed if self.ner.seed is None else self.ner.seed
 
 
 def load_settings(

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, figure, table
+from extend.cli.output import facts, every_value, table
 from extend.cli.runs import open_run, per_language, with_config
 
 _PANEL = "The chain"
@@ -23,25 +23,12 @@ _Texts = Annotated[
 
 
 def _vocabulary_text(result: Result) -> Iterable[RenderableType]:
+    if "stage" in result:
+        yield from every_value(result)
     yield from facts(result, "added", "base_size", "unused", "seconds")
     if held_out := result.get("held_out"):
         rows = [[name, one["fertility"], one["unk_rate"]] for name, one in held_out.items()]
         yield table(["held-out text", "pieces a word", "share of words with [UNK]"], rows)
-
-
-def _facts_text(result: Result) -> Iterable[RenderableType]:
-    yield from _flat(result)
-
-
-def _flat(result: Any, prefix: str = "") -> Iterable[RenderableType]:
-    for name, value in result.items():
-        label = f"{prefix}{name}".replace("_", " ")
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield f"{label}: {', '.join(map(figure, value))}"
-        else:
-            yield f"{label}: {figure(value)}"
 
 
 def _encoders_text(result: Result) -> Iterable[RenderableType]:
@@ -70,21 +57,19 @@ def register(app: typer.Typer) -> None:
         render=_vocabulary_text,
         example="extend vocab --lang ug --corpus ug.txt.gz --size 8000",
     )(vocab)
-    command(app, "grow", panel=_PANEL, render=_facts_text, example="extend grow --lang ug --init subword")(
-        grow
-    )
+    command(app, "grow", panel=_PANEL, render=every_value, example="extend grow --lang ug --init subword")(grow)
     command(
         app,
         "pretrain",
         panel=_PANEL,
-        render=_facts_text,
+        render=every_value,
         example="extend pretrain --lang ug --steps 2000 --replay en=en.txt",
     )(pretrain)
     command(
         app,
         "run",
         panel=_PANEL,
-        render=_facts_text,
+        render=every_value,
         example="extend run configs/si.toml --set pretrain.steps=2000",
     )(run)
 
@@ -136,19 +121,22 @@ def pretrain(
     """Continue masked-language-model training on the corpus; the same command again resumes."""
     from extend import recipe
 
-    replayed = per_language(replay, option="--replay")
     settings: dict[str, Any] = {
         "pretrain.steps": steps,
         "pretrain.new_rows_steps": new_rows_steps,
         "pretrain.nsp": nsp,
         "pretrain.replay_share": replay_share,
-        "seed": call.talk.seed,
-        **{f"pretrain.replay.{code}": paths for code, paths in replayed.items()},
+        "pretrain.seed": call.talk.seed,
+        **{
+            f"pretrain.replay.{code}": paths
+            for code, paths in per_language(replay, option="--replay").items()
+        },
     }
-    opened = open_run(call, settings, corpora="scratch.languages" if from_scratch else "pretrain.replay")
+    opened = open_run(call, settings, scratch=from_scratch)
     if call.talk.dry_run:
-        return recipe.check(opened, "pretrain")
-    return recipe.pretrain(opened, call.display, from_scratch=from_scratch)
+        return recipe.check(opened, "scratch" if from_scratch else "pretrain")
+    train = recipe.train_from_scratch if from_scratch else recipe.pretrain
+    return train(opened, call.display)
 
 
 def run(

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, table
+from extend.cli.output import facts, every_value, table
 from extend.cli.runs import open_run, per_language
 
 _PANEL = "Evaluation"
@@ -37,16 +37,16 @@ def register(app: typer.Typer) -> None:
         "ner-compare",
         panel=_PANEL,
         render=_comparison_text,
-        example="extend ner-compare gold.conll base.conll extended.conll",
+        example="extend ner-compare predictions/base-en-si predictions/extended-en-si",
         on_run=False,
     )(ner_compare)
 
 
 def _per_language_files(**options: _Files) -> dict[str, str]:
     return {
-        f"ner.data.{code}.{split}": path
+        f"ner.data.{code}.{split}": paths[-1]
         for split, values in options.items()
-        for code, path in per_language(values, option=f"--{split}").items()
+        for code, paths in per_language(values, option=f"--{split}").items()
     }
 
 
@@ -68,7 +68,7 @@ def ner_eval(
 
     settings: dict[str, Any] = {
         "ner.seeds": seeds,
-        "seed": call.talk.seed,
+        "ner.seed": call.talk.seed,
         **_per_language_files(train=train, dev=dev, test=test),
     }
     if source is not None:
@@ -79,32 +79,29 @@ def ner_eval(
     if call.talk.dry_run:
         return recipe.check(run, "ner-eval")
     both = zero_shot == supervised
-    return recipe.evaluate_ner(
-        run, zero_shot=zero_shot or both, supervised=supervised or both, on_progress=call.display
-    )
+    results = recipe.evaluate_ner(run, zero_shot or both, supervised or both, call.display)
+    if both:
+        return results
+    alone: Result = results["zero-shot" if zero_shot else "supervised"]
+    return alone
 
 
 def _evaluation_text(result: Result) -> Iterable[RenderableType]:
-    for protocol, results in result.items():
-        if not isinstance(results, dict) or "encoders" not in results:
-            continue
+    if "stage" in result:
+        yield from every_value(result)
+        return
+    columns = ["encoder · language", "F1", "± seeds", "95 % interval", "[UNK] rate", "pieces a word"]
+    for results in [result] if "encoders" in result else result.values():
         rows = [
-            [
-                f"{encoder} · {language}",
-                one["f1_mean"],
-                one["f1_std"],
-                _interval(one["ci95"]),
-                one["unk_rate"],
-                one["fertility"],
-            ]
+            [f"{encoder} · {language}", *_columns(one)]
             for encoder, languages in results["encoders"].items()
             for language, one in languages.items()
         ]
-        yield table(
-            ["encoder · language", "F1", "± seeds", "95 % interval", "[UNK] rate", "pieces a word"],
-            rows,
-            title=protocol,
-        )
+        yield table(columns, rows, title=results["protocol"])
+
+
+def _columns(one: dict[str, Any]) -> list[object]:
+    return [one["f1_mean"], one["f1_std"], _interval(one["ci95"]), one["unk_rate"], one["fertility"]]
 
 
 def _interval(ends: Any) -> str:
@@ -136,15 +133,27 @@ def _score_text(result: Result) -> Iterable[RenderableType]:
 def ner_compare(
     call: Call,
     *,
-    gold: Annotated[Path, typer.Argument(help="CoNLL file with the right tags.")],
-    first: Annotated[Path, typer.Argument(metavar="A", help="Predictions of one tagger.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Predictions of the other.")],
+    first: Annotated[Path, typer.Argument(metavar="A", help="A file or folder of predictions.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The other, on the same sentences.")],
 ) -> Result:
-    """Test whether two taggers differ: paired bootstrap over the same sentences."""
+    """Test whether B differs from A: paired bootstrap over the same sentences."""
     from ner import compare
 
-    return compare.compare_files(gold, first, second, seed=call.talk.seed or 0)
+    return compare.compare(first, second, **({} if call.talk.seed is None else {"seed": call.talk.seed}))
 
 
 def _comparison_text(result: Result) -> Iterable[RenderableType]:
-    yield from facts(result, *result)
+    columns = ["B - A", "A", "B", "difference", "95 % interval", "p", "verdict"]
+    rows = [
+        [
+            name,
+            one["first"]["f1_mean"],
+            one["second"]["f1_mean"],
+            one["f1"],
+            _interval(one["ci95"]),
+            one["p"],
+            "inside the noise" if one["noise"] else "differs",
+        ]
+        for name, one in result["comparisons"].items()
+    ]
+    yield table(columns, rows)

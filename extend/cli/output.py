@@ -60,3 +60,15 @@ def figure(value: object) -> str:
 def facts(result: Mapping[str, Any], *names: str) -> list[RenderableType]:
     """`name: value` lines of those names that the result has."""
     return [f"{name.replace('_', ' ')}: {figure(result[name])}" for name in names if name in result]
+
+
+def every_value(result: Mapping[str, Any], prefix: str = "") -> Iterable[RenderableType]:
+    """Every value of a result on its own line, `pretrain.steps: 2,000`."""
+    for name, value in result.items():
+        label = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from every_value(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{label}: {', '.join(map(figure, value))}"
+        else:
+            yield f"{label}: {figure(value)}"

@@ -7,7 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, table
+from extend.cli.output import facts, every_value, table
 from extend.cli.runs import open_run
 
 _PANEL = "Publication"
@@ -43,10 +43,10 @@ def push(
 
 
 def _report_text(result: Result) -> Iterable[RenderableType]:
-    summary = [row for row in result.get("summary", ()) if row]
-    if summary:
-        header, *rows = summary
-        yield table([str(name) for name in header], rows)
+    if "stage" in result:
+        yield from every_value(result)
+    if summary := result.get("summary"):
+        yield table(list(summary[0]), [list(row.values()) for row in summary])
     yield from (f"wrote {path}" for path in result.get("files", ()))
 
 

@@ -22,11 +22,11 @@ _BY_LANGUAGE = re.compile(r"(?P<lang>[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)=(?P
 Overrides = Mapping[str, Any]
 
 
-def open_run(call: Call, overrides: Overrides, *, corpora: str = "pretrain.replay") -> "Run":
+def open_run(call: Call, overrides: Overrides, *, scratch: bool = False) -> "Run":
     """The run that the shared options name, with `overrides` (dotted keys; None is not given) set in it.
 
-    Settings come from --config, else from the run folder's own run.toml; then the command's options, then
-    --set. `corpora` is the setting that holds text of other languages (`--corpus LANG=PATH`).
+    The run folder's own run.toml comes first, then --config, the command's options, --set. Text of other
+    languages (`--corpus LANG=PATH`) is replayed; with `scratch` all text is what a base is trained on.
     Raises UsageError when no run or language can be told, CheckpointError when the folder is another's.
     """
     from extend import languages, recipe
@@ -34,31 +34,19 @@ def open_run(call: Call, overrides: Overrides, *, corpora: str = "pretrain.repla
 
     choice = call.choice
     directory = chosen_directory(choice)
-    saved = directory / SETTINGS if directory else None
-    source = choice.config or (saved if saved and saved.is_file() else None)
-    drafted = load_settings(source, _overrides(choice, overrides))
-    wanted = choice.lang or drafted.lang
-    if not wanted:
-        raise UsageError(
-            "no language is given",
-            name="E-LANGUAGE",
-            next="add --lang, for example --lang ug, or lang = to the configuration",
-        )
-    language = languages.resolve(wanted)
+    drafted = load_settings(choice.config, _given(choice, overrides), saved=_saved(directory))
+    language = languages.resolve(choice.lang or drafted.lang or _first_of(choice, drafted, scratch=scratch))
     call.display.say(f"language: {language.told()}")
-    settings = load_settings(
-        source,
-        {
-            **_overrides(choice, overrides),
-            **sorted_corpora(choice.corpus or (), language, others=corpora),
-            "lang": language.code,
-            **_assigned(choice),
-        },
-    )
+    directory = directory or RUNS / language.code
     _refuse_another_language(directory, language)
-    run = recipe.open_run(settings, directory, language)
-    call.directory = run.directory
-    return run
+    texts = sorted_corpora(choice.corpus or (), language, scratch=scratch)
+    settings = load_settings(
+        choice.config,
+        {**texts, **_given(choice, overrides), "lang": language.code},
+        saved=_saved(directory),
+    )
+    call.directory = directory
+    return recipe.open_run(settings, directory, language)
 
 
 def chosen_directory(choice: Choice, *, runs: Path = RUNS) -> Path | None:
@@ -84,12 +72,13 @@ def chosen_directory(choice: Choice, *, runs: Path = RUNS) -> Path | None:
     )
 
 
-def sorted_corpora(given: Sequence[str], language: "Language", *, others: str) -> dict[str, list[str]]:
-    """`--corpus` values by setting: the run's own language to `corpus`, other languages to `others`."""
+def sorted_corpora(given: Sequence[str], language: "Language", *, scratch: bool) -> dict[str, list[str]]:
+    """`--corpus` values by setting: `corpus` for the run's own language, `pretrain.replay` for others."""
     settings: dict[str, list[str]] = {}
     for value in given:
         code, path = by_language(value) or (language.code, value)
-        key = "corpus" if code == language.code else f"{others}.{code}"
+        others = "scratch.languages" if scratch else "pretrain.replay"
+        key = "corpus" if code == language.code and not scratch else f"{others}.{code}"
         settings.setdefault(key, []).append(path)
     return settings
 
@@ -104,18 +93,18 @@ def by_language(value: str) -> tuple[str, str] | None:
     return languages.resolve(match["lang"]).code, match["path"]
 
 
-def per_language(values: Iterable[str] | None, *, option: str) -> dict[str, str]:
+def per_language(values: Iterable[str] | None, *, option: str) -> dict[str, list[str]]:
     """`LANG=PATH` options as a mapping. Raises UsageError for a value without a language."""
-    paths: dict[str, str] = {}
+    paths: dict[str, list[str]] = {}
     for value in values or ():
-        pair = by_language(value)
-        if pair is None:
+        code, path = by_language(value) or ("", "")
+        if not code:
             raise UsageError(
                 f"{option} {escaped(value)} names no language",
                 name="E-USAGE",
                 next=f"write {option} LANG=PATH",
             )
-        paths[pair[0]] = pair[1]
+        paths.setdefault(code, []).append(path)
     return paths
 
 
@@ -126,25 +115,39 @@ def with_config(call: Call, path: Path) -> Call:
     return dataclasses.replace(call, choice=dataclasses.replace(call.choice, config=path))
 
 
-def _overrides(choice: Choice, overrides: Overrides) -> dict[str, Any]:
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return {**given, **({"base": choice.base} if choice.base else {}), **_assigned(choice)}
+def _saved(directory: Path | None) -> Path | None:
+    return directory / SETTINGS if directory and (directory / SETTINGS).is_file() else None
 
 
-def _assigned(choice: Choice) -> dict[str, Any]:
+def _first_of(choice: Choice, drafted: "RunSettings", *, scratch: bool) -> str:
+    """A base trained on several languages is filed under the first, when --lang names none."""
+    named = [pair[0] for value in choice.corpus or () if (pair := by_language(value))]
+    languages = [*named, *drafted.scratch.languages] if scratch else []
+    if not languages:
+        raise UsageError(
+            "no language is given",
+            name="E-LANGUAGE",
+            next="add --lang, for example --lang ug, or lang = to the configuration",
+        )
+    return languages[0]
+
+
+def _given(choice: Choice, overrides: Overrides) -> dict[str, Any]:
     from extend.config import parse_overrides
 
-    return parse_overrides(choice.assignments or ())
+    given = {key: value for key, value in overrides.items() if value is not None}
+    base = {"base": choice.base} if choice.base else {}
+    return {**given, **base, **parse_overrides(choice.assignments or ())}
 
 
-def _refuse_another_language(directory: Path | None, language: "Language") -> None:
+def _refuse_another_language(directory: Path, language: "Language") -> None:
     """A run folder serves one language for good."""
-    if directory is None or not (directory / SETTINGS).is_file():
+    if not _saved(directory):
         return
     from extend import languages
     from extend.config import load_settings
 
-    settled: RunSettings = load_settings(directory / SETTINGS)
+    settled = load_settings(None, saved=_saved(directory))
     code = languages.resolve(settled.lang).code if settled.lang else language.code
     if code != language.code:
         raise CheckpointError(

@@ -58,7 +58,7 @@ def evaluate_ner(
                 clip=settings.clip,
             ),
             out=run.ner,
-            first_seed=run.settings.seed,
+            first_seed=run.settings.ner_seed,
             on_progress=on_progress,
         )
         measure_encoders(run, encoders, on_progress)
