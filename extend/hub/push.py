@@ -229,6 +229,8 @@ def _create_commit(
         made = api.create_commit(
             repo, operations, commit_message="Publish the checkpoint", parent_commit=parent
         )
+    except RuntimeError as error:  # the client wraps what stopped the upload of a large file
+        raise error.__cause__ or error from None
     except ValueError as error:
         if isinstance(error, HTTPError) or "README.md" not in str(error):
             raise
