@@ -1,6 +1,6 @@
 """The story: the only place that knows every room. Each stage leaves its files in the run folder.
 
-    corpus -> counts -> pieces -> tokenizer -> rows -> model -> training -> NER -> report
+corpus -> counts -> pieces -> tokenizer -> rows -> model -> training -> NER -> report
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from extend.config import RunSettings
 from extend.languages import Language
 from extend.recipe.checking import check as check
 from extend.recipe.evaluation import evaluate_ner as evaluate_ner
+from extend.recipe.evaluation import protocols_possible
 from extend.recipe.growing import grow as grow
 from extend.recipe.measures import measure_encoders as measure_encoders
 from extend.recipe.pretraining import pretrain as pretrain
@@ -34,10 +35,7 @@ def run_all(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
         "grow": grow(run, on_progress),
         "pretrain": pretrain(run, on_progress),
     }
-    ner = run.settings.ner
-    targets = ner.targets or [run.language.code]
-    zero_shot = ner.source in ner.data and any(target in ner.data for target in targets)
-    supervised = any(target in ner.data and ner.data[target].train for target in targets)
+    zero_shot, supervised = protocols_possible(run)
     if zero_shot or supervised:
         results["ner"] = evaluate_ner(run, zero_shot, supervised, on_progress)
     return {**results, "report": report(run)}

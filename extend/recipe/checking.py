@@ -1,20 +1,22 @@
 """What a dry run does: everything the real run would validate before it writes."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from extend.config import expand
-from extend.errors import UsageError
+from extend.corpus import find_files
 from extend.hub import resolve_base
 from extend.recipe.evaluation import check_evaluation
 from extend.recipe.growing import initializer_named
 from extend.recipe.pretraining import stages_of
 from extend.recipe.run import Run
-from extend.corpus import find_files
+from extend.recipe.scratch import no_text
 from extend.tokenizer import kind_of, load_tokenizer
 
 
 def check(run: Run, stage: str) -> dict[str, Any]:
-    """Validate what `stage` (vocab, grow, pretrain, scratch, ner-eval or run) needs; writes nothing.
+    """Validate what `stage` (vocab, grow, pretrain, scratch, ner-eval, run or report) needs; writes nothing.
 
     Returns the plan: the run folder, the files that would be read with their bytes, the settings.
     Raises what the stage itself would raise before its first write.
@@ -26,8 +28,47 @@ def check(run: Run, stage: str) -> dict[str, Any]:
         "scratch": (_scratch,),
         "ner-eval": (check_evaluation,),
         "run": (_base, _corpus, _growth, _replay, check_evaluation),
+        "report": (_done,),
     }
     plan: dict[str, Any] = {"run": str(run.directory), "language": run.language.code, "stage": stage}
     for part in checks[stage]:
         plan |= part(run)
     return plan
+
+
+def _base(run: Run) -> dict[str, Any]:
+    base = resolve_base(run.settings.base, revision=run.settings.revision)
+    return {"base": {"name": base.name, "revision": base.revision}, "tokenizer": _kind(base.directory)}
+
+
+def _kind(directory: Path) -> str:
+    return kind_of(load_tokenizer(directory)).name
+
+
+def _corpus(run: Run) -> dict[str, Any]:
+    return {"corpus": _files(run.settings.corpus) if run.corpus_files() else {}}
+
+
+def _growth(run: Run) -> dict[str, Any]:
+    initializer_named(run.settings.grow.init)
+    return {"init": run.settings.grow.init}
+
+
+def _replay(run: Run) -> dict[str, Any]:
+    stages = [{"name": stage.name, "steps": stage.steps} for stage in stages_of(run, first_new=0)]
+    return {"stages": stages, "replay": {k: _files(v) for k, v in run.settings.pretrain.replay.items()}}
+
+
+def _scratch(run: Run) -> dict[str, Any]:
+    languages = run.settings.scratch.languages
+    if not languages:
+        raise no_text()
+    return {"corpora": {language: _files(patterns) for language, patterns in languages.items()}}
+
+
+def _done(run: Run) -> dict[str, Any]:
+    return {"stages_done": sorted(run.stages())}
+
+
+def _files(patterns: Sequence[str]) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in find_files([expand(pattern) for pattern in patterns])}

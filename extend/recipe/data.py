@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from extend.corpus import find_files, read_corpus, split_held_out
 from tokenizers import Tokenizer
 
 from extend import store
 from extend.blocks import EncodedLine, Ids, Mixture, Stream, mixture_weights, open_stream, write_stream
 from extend.config import PretrainSettings, expand
+from extend.corpus import find_files, read_corpus, split_held_out
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
 from extend.recipe.run import OnProgress, Run
 from extend.sentence_pairs import SentencePairs, paired_batch
@@ -91,7 +91,7 @@ def language_weights(
     own = {language: size for language, size in sizes.items() if language not in replayed}
     old = {language: size for language, size in sizes.items() if language in replayed}
     share = settings.replay_share if old else 0.0
-    weights = {}
+    weights: dict[str, float] = {}
     for group, part in ((own, 1.0 - share), (old, share)):
         if group:
             shares = mixture_weights(group, exponent=settings.mix_exponent)

@@ -10,12 +10,13 @@ from extend.hub import resolve_base
 from extend.recipe.measures import measure_encoders
 from extend.recipe.run import OnProgress, Run, silent
 from ner.evaluate import TrainSettings, evaluate
+from ner.evaluate import check as check_sets
 
 BILINGUAL = "bilingual"
 
 
 def encoders_of(run: Run) -> dict[str, Path]:
-    """Folders of the encoders to compare: `base`, `extended`, and `bilingual` when `bilingual/model` is there."""
+    """Folders of the encoders to compare: `base`, `extended`, and `bilingual` where one was trained."""
     if not (run.model / "config.json").is_file():
         raise UsageError(
             f"run {run.directory} has no trained model yet",
@@ -32,37 +33,69 @@ def evaluate_ner(
     run: Run, zero_shot: bool, supervised: bool, on_progress: OnProgress = silent
 ) -> dict[str, Any]:
     """Train and test NER heads on every encoder; results under `ner/`. Returns results by protocol."""
-    settings = run.settings.ner
-    data = {language: _paths(files) for language, files in settings.data.items()}
-    targets = settings.targets or [run.language.code]
+    wanted = run.settings.ner
     with run.held():
         encoders = encoders_of(run)
         run.save_settings()
         results: dict[str, Any] = evaluate(
             encoders,
-            data,
-            source=settings.source,
-            targets=targets,
+            ner_files(run),
+            source=wanted.source,
+            targets=ner_targets(run),
             zero_shot=zero_shot,
             supervised=supervised,
-            labels=settings.labels,
+            labels=wanted.labels,
             settings=TrainSettings(
-                seeds=settings.seeds,
-                epochs=settings.epochs,
-                patience=settings.patience,
-                batch_size=settings.batch_size,
-                hidden_size=settings.hidden_size,
-                layers=settings.layers,
-                dropout=settings.dropout,
-                learning_rate=settings.learning_rate,
-                clip=settings.clip,
+                seeds=wanted.seeds,
+                epochs=wanted.epochs,
+                patience=wanted.patience,
+                batch_size=wanted.batch_size,
+                hidden_size=wanted.hidden_size,
+                layers=wanted.layers,
+                dropout=wanted.dropout,
+                learning_rate=wanted.learning_rate,
+                clip=wanted.clip,
             ),
             out=run.ner,
-            first_seed=run.settings.ner_seed,
+            first_seed=run.settings.seed,
             on_progress=on_progress,
         )
         measure_encoders(run, encoders, on_progress)
         return results
+
+
+def check_evaluation(run: Run, *, zero_shot: bool = True, supervised: bool = True) -> dict[str, Any]:
+    """What `evaluate_ner` checks about its data before any encoder is loaded. Writes nothing."""
+    wanted, files = run.settings.ner, ner_files(run)
+    check_sets(
+        {"base": run.model, "extended": run.model},
+        files,
+        source=wanted.source,
+        targets=ner_targets(run),
+        zero_shot=zero_shot,
+        supervised=supervised,
+        labels=wanted.labels,
+        first_seed=run.settings.seed,
+    )
+    return {"ner": {language: {k: str(v) for k, v in splits.items()} for language, splits in files.items()}}
+
+
+def ner_targets(run: Run) -> list[str]:
+    """The languages to test on: `ner.targets`, by default the run's own."""
+    return run.settings.ner.targets or [run.language.code]
+
+
+def protocols_possible(run: Run) -> tuple[bool, bool]:
+    """Whether the NER files given allow zero-shot, and supervised, evaluation."""
+    data = run.settings.ner.data
+    there = [target for target in ner_targets(run) if target in data]
+    source = data.get(run.settings.ner.source)
+    return bool(source and source.train and there), any(data[target].train for target in there)
+
+
+def ner_files(run: Run) -> dict[str, Mapping[str, Path]]:
+    """NER files by language and split, environment variables expanded."""
+    return {language: _paths(files) for language, files in run.settings.ner.data.items()}
 
 
 def _paths(files: NerData) -> Mapping[str, Path]:

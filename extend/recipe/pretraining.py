@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from extend.hub import save_model
 from transformers import PreTrainedModel
 
 from extend import store
 from extend.errors import UsageError
+from extend.hub import load_pretraining_model, save_model
 from extend.pretrain import (
     Hooks,
     LoopSettings,
@@ -23,8 +23,8 @@ from extend.pretrain import (
     train,
 )
 from extend.recipe.data import Corpora, batches, language_weights, masking_rule, tokenise_corpora
-from extend.recipe.metrics import Metrics
 from extend.recipe.growing import grow, growth_settings
+from extend.recipe.metrics import Metrics
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import TOKENIZER_FILES, load_tokenizer
 

@@ -32,6 +32,7 @@ def push(run: Run, repo: str, *, public: bool = False, dry_run: bool = False) ->
         write_report(run.directory)
         pushed = asdict(push_checkpoint(run.model, repo, private=not public))
         store.write_json(
-            run.directory / "pushed.json", {**pushed, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+            run.directory / "pushed.json",
+            {**pushed, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
         )
     return pushed

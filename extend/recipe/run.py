@@ -8,10 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from extend.corpus import find_files
-
 from extend import store
 from extend.config import RunSettings, dump_toml, expand
+from extend.corpus import find_files
 from extend.errors import CheckpointError, PathError, UsageError, escaped
 from extend.languages import Language
 from extend.types import Progress

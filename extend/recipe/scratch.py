@@ -16,12 +16,12 @@ from extend.recipe.pretraining import STAGE, read_report, train_model, training_
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import (
     SPECIALS,
+    kind_of,
     load_tokenizer,
     new_wordpiece_tokenizer,
     read_vocabulary,
     save_tokenizer,
     special_ids,
-    spell,
     word_segmenter,
     word_splitter,
 )
@@ -39,11 +39,7 @@ def train_from_scratch(run: Run, on_progress: OnProgress = silent) -> dict[str, 
     """
     corpora, wanted = run.settings.scratch.languages, run.settings.scratch
     if not corpora:
-        raise UsageError(
-            "training from scratch needs text",
-            name="E-CORPUS-MISSING",
-            next="give --corpus LANG=FILE once a language, or [scratch.languages] in the configuration",
-        )
+        raise no_text()
     settings = {**training_settings(run, corpora), **wanted.model_dump()}
     with run.held():
         if run.finished(STAGE, settings):
@@ -73,6 +69,15 @@ def train_from_scratch(run: Run, on_progress: OnProgress = silent) -> dict[str, 
         )
 
 
+def no_text() -> UsageError:
+    """The refusal to train from nothing on nothing."""
+    return UsageError(
+        "training from scratch needs text",
+        name="E-CORPUS-MISSING",
+        next="give --corpus LANG=FILE once a language, or [scratch.languages] in the configuration",
+    )
+
+
 def _make_tokenizer(run: Run, corpora: Mapping[str, Sequence[str]], on_progress: OnProgress) -> None:
     wanted = run.settings.scratch
     given = read_vocabulary(Path(expand(wanted.vocabulary))) if wanted.vocabulary else None
@@ -89,7 +94,7 @@ def _make_tokenizer(run: Run, corpora: Mapping[str, Sequence[str]], on_progress:
     else:
         merged = _balanced(counts, exponent=run.settings.pretrain.mix_exponent)
         learned = learn_subwords(merged, size=wanted.vocab_size - len(SPECIALS), known=())
-        pieces = (*SPECIALS, *map(spell, learned))
+        pieces = (*SPECIALS, *map(kind_of(whole).spell, learned))
     with store.publish_directory(run.vocabulary) as folder:
         save_tokenizer(new_wordpiece_tokenizer(pieces), store.make_directory(folder / "tokenizer"), base=None)
 
