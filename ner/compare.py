@@ -31,7 +31,7 @@ def score_files(gold: Path, predicted: Path) -> dict[str, Any]:
 
 
 def score_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """What `score_files` returns, for tags in any scheme (both in the same, which is that of the two together).
+    """What `score_files` returns, for tags in any scheme (the same one on both sides).
 
     Raises DataError when the marks of two schemes are mixed.
     """
@@ -198,7 +198,7 @@ def _counts(path: Path, reference_path: Path, reference: Sequence[LocatedSentenc
         if mine.tags != theirs.tags:
             place = next(i for i, tag in enumerate(mine.tags) if tag != theirs.tags[i])
             raise DataError(
-                f"{reference_path}:{mine.lines[place]} and {path}:{theirs.lines[place]} have other gold tags: "
+                f"{reference_path}:{mine.lines[place]} and {path}:{theirs.lines[place]} differ in gold: "
                 f"{mine.tags[place]} against {theirs.tags[place]}",
                 name="E-MISMATCH",
                 next="compare predictions for the same gold file",

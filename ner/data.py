@@ -200,13 +200,18 @@ def _tag(path: Path, number: int, line: str, tag: str) -> str:
     return tag
 
 
+_COMMON_TYPES = ("PER", "LOC", "ORG", "MISC")
+
+
 def _closest_tag(tag: str) -> str:
     name = "".join(character for character in tag if character.isalnum() or character in "-_.").upper()
     name = name.replace("_", "-", 1) if "-" not in name else name
     prefix, _, label = name.partition("-")
     if label and prefix in {"B", "I", "E", "S", "L", "U"}:
         return f"{prefix}-{label[:64]}"
-    common = ("O", *(f"{mark}-{label}" for mark in "BI" for label in ("PER", "LOC", "ORG", "MISC")))
+    if name in _COMMON_TYPES:
+        return f"B-{name}"
+    common = ("O", *(f"{mark}-{label}" for mark in "BI" for label in _COMMON_TYPES))
     return next(iter(difflib.get_close_matches(name, common, n=1, cutoff=0.3)), OUTSIDE)
 
 

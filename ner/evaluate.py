@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from extend.hub import load_encoder
 from extend.errors import UsageError
+from extend.hub import load_encoder
 from extend.store import publish_directory
 from extend.types import Progress
 from ner.features import Mix, WordFeatures, WordPieces, word_features
@@ -23,6 +23,8 @@ from ner.results import Outcome, TestSet, differences, summarise
 from ner.sets import Experiment, LanguageSets, check_names, data_warnings, experiments, read_sets
 from ner.tags import TaggedSentence, tag_names
 from ner.train import LabelledFeatures, TrainedHead, TrainSettings, predict, train_tagger
+
+__all__ = ["TrainSettings", "check", "evaluate"]
 
 SCHEMA = 1
 STAGE = "ner-eval"
