@@ -181,7 +181,8 @@ def _spread(rows: Sequence[NewRow], count: int) -> list[NewRow]:
     for index, row in enumerate(rows):
         firsts.setdefault((row.method, row.reason), index)
     chosen = set(list(firsts.values())[: count // 2])
-    chosen |= {round(index * (len(rows) - 1) / (count - 1)) for index in range(count - len(chosen))}
+    spread = count - len(chosen)
+    chosen |= {round(index * (len(rows) - 1) / (spread - 1)) for index in range(spread)}
     return [rows[index] for index in sorted(chosen)]
 
 
