@@ -85,6 +85,7 @@ class LoopbackHub:
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.corrupt: str | None = None  # a file whose content is damaged when it is committed
+        self.served: dict[str, bytes] = {}  # files that are sent with other content than was promised
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -251,7 +252,7 @@ class _Api:
         headers = {"ETag": f'"{blob.etag}"', "X-Repo-Commit": head}
         if blob.lfs:
             headers |= {"X-Linked-Etag": f'"{blob.etag}"', "X-Linked-Size": str(len(blob.content))}
-        raise Answer(200, blob.content, headers)
+        raise Answer(200, self.hub.served.get(path, blob.content), headers)
 
     ROUTES = (
         (r"/api/whoami-v2", "whoami"),

@@ -49,11 +49,21 @@ def load_pretraining_model(directory: Path) -> PreTrainedModel:
 
 
 def architecture_name(directory: Path, config: Mapping[str, Any]) -> str:
-    """The one architecture of `config`, when it can be extended. Raises UsageError when it cannot."""
+    """The one architecture of `config`, when it can be extended.
+
+    Raises UsageError when it cannot, CheckpointError when the model type is not its own.
+    """
     named = config.get("architectures")
     found = str(named[0]) if isinstance(named, list) and named else "no architecture"
     if found not in LOADABLE:
         raise unsupported(str(directory), found, ", ".join(LOADABLE))
+    expected = LOADABLE[found].config_class.model_type
+    if config.get("model_type", expected) != expected:
+        raise CheckpointError(
+            f"{directory / 'config.json'} names a {found} of model type {escaped(str(config['model_type']))}",
+            name="E-ARCHITECTURE",
+            why=f"a {found} is of type {expected}",
+        )
     return found
 
 

@@ -1,5 +1,6 @@
 """From what the user calls a base to a folder on this machine, resolved once to a commit."""
 
+import fnmatch
 import re
 import time
 from collections.abc import Sequence
@@ -15,9 +16,17 @@ from extend.hub.folder import PICKLES, WEIGHTS, pickled
 from extend.store import sha256_file
 from extend.types import Checkpoint
 
-PULLED = re.compile(
-    r"config\.json|generation_config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
-    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.txt"
+PULLED = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-?????-of-?????.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
 )
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -59,7 +68,9 @@ def resolve_base(
 
 def _cached(name: str, revision: str | None, cache: Path | None) -> Checkpoint:
     try:
-        folder = snapshot_download(name, revision=revision, cache_dir=cache, local_files_only=True)
+        folder = snapshot_download(
+            name, revision=revision, cache_dir=cache, allow_patterns=PULLED, local_files_only=True
+        )
     except LocalEntryNotFoundError as error:
         raise NetworkError(
             f"base {name} is not in the cache, and offline mode is on",
@@ -75,21 +86,31 @@ def _fetched(
 ) -> Checkpoint:
     api = connect(endpoint)
     info = retried(lambda: api.model_info(name, revision=revision, files_metadata=True), wait=wait)
-    files = [file for file in info.siblings or [] if PULLED.fullmatch(file.rfilename)]
+    files = [file for file in info.siblings or [] if _is_pulled(file.rfilename)]
     _check_files(name, [file.rfilename for file in info.siblings or []])
     new = [file for file in files if not _is_cached(name, file.rfilename, info.sha, cache)]
     folder = retried(
         lambda: snapshot_download(
             name,
-            revision=info.sha,
+            revision=revision,  # by its name, so that it can be found again offline
             cache_dir=cache,
             endpoint=endpoint,
-            allow_patterns=[file.rfilename for file in files],
+            allow_patterns=PULLED,
         ),
         wait=wait,
     )
+    if Path(folder).name != info.sha:
+        raise NetworkError(
+            f"{name} moved to another commit during the download",
+            name="E-CONFLICT",
+            next="run the same command again, or give --revision",
+        )
     _check_content(name, Path(folder), new)
     return Checkpoint(name, str(info.sha), Path(folder))
+
+
+def _is_pulled(file: str) -> bool:
+    return any(fnmatch.fnmatchcase(file, pattern) for pattern in PULLED)
 
 
 def _is_cached(name: str, file: str, commit: str, cache: Path | None) -> bool:
@@ -99,7 +120,7 @@ def _is_cached(name: str, file: str, commit: str, cache: Path | None) -> bool:
 def _check_files(name: str, files: Sequence[str]) -> None:
     if "config.json" not in files:
         raise CheckpointError(f"{name} on the hub has no config.json", name="E-NO-CHECKPOINT")
-    if any(file.endswith(".safetensors") and PULLED.fullmatch(file) for file in files):
+    if any(file.endswith(".safetensors") and _is_pulled(file) for file in files):
         return
     pickles = [file for file in files if file.endswith(PICKLES)]
     if pickles:
