@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
         render=_vocabulary_text,
         example="extend vocab --lang ug --corpus ug.txt.gz --size 8000",
     )(vocab)
-    command(app, "grow", panel=_PANEL, render=every_value, example="extend grow --lang ug --init subword")(grow)
+    command(app, "grow", panel=_PANEL, render=every_value, example="extend grow --lang ug --init subword")(
+        grow
+    )
     command(
         app,
         "pretrain",

@@ -74,7 +74,12 @@ class Display:
         ]
         if said := _said(progress):
             parts.append(said)
-        if progress.done > first and not finished and progress.total:
+        if (
+            progress.done > first
+            and not finished
+            and progress.total
+            and "seconds_left" not in progress.details
+        ):
             left = (now - begun) / (progress.done - first) * (progress.total - progress.done)
             parts.append(f"{clock(left)} left")
         self.say(" · ".join(parts))
@@ -101,7 +106,9 @@ def _details(details: Mapping[str, float | str]) -> list[str]:
     shown = []
     for name, value in details.items():
         spoken = name.replace("_", " ")
-        if name.endswith("_per_second") and not isinstance(value, str):
+        if name == "seconds_left" and not isinstance(value, str):
+            shown += [f"{clock(value)} left"] if value else []
+        elif name.endswith("_per_second") and not isinstance(value, str):
             shown.append(f"{value:,.0f} {name.removesuffix('_per_second')}/s")
         else:
             shown.append(f"{spoken} {value:.4g}" if isinstance(value, float) else f"{spoken} {value}")

@@ -1,5 +1,6 @@
 """Each encoder's own numbers on the new language: UNK rate, fertility, held-out MLM loss."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def measure_encoders(
     """For every encoder: `unk_rate`, `fertility` and `mlm_loss` on the run's held-out lines.
 
     Losses over different vocabularies are means over different predictions: a base that reads most words as
-    [UNK] predicts only the rest. Written to encoders.json.
+    [UNK] predicts only the rest, and has no loss (None) when it reads every word so. Written to encoders.json.
     """
     _, held_out = held_out_split(run, run.language.code, run.settings.corpus)
     wanted, device, measured = run.settings.pretrain, device_of_choice(), {}
@@ -41,7 +42,10 @@ def measure_encoders(
             rule=masking_rule(wanted),
             dtype=autocast_dtype(wanted.precision, device),
         )
-        measured[name] = {**measure(words, word_segmenter(tokenizer), unknown="[UNK]"), "mlm_loss": loss}
+        measured[name] = {
+            **measure(words, word_segmenter(tokenizer), unknown="[UNK]"),
+            "mlm_loss": None if math.isnan(loss) else loss,
+        }
     store.write_json(run.directory / "encoders.json", measured)
     on_progress(Progress("measure", len(encoders), len(encoders), "measured"))
     return measured
