@@ -6,11 +6,12 @@ k-th request: an HTTP status, a dropped connection, or an answer lost after the 
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -86,6 +87,7 @@ class LoopbackHub:
         self.requests: list[tuple[str, str]] = []
         self.corrupt: str | None = None  # a file whose content is damaged when it is committed
         self.served: dict[str, bytes] = {}  # files that are sent with other content than was promised
+        self.watch: Callable[[int, str], None] | None = None  # told of each request: `asked`, then `done`
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -106,10 +108,16 @@ class LoopbackHub:
             {path: Blob(data, path.endswith(LFS_SUFFIXES)) for path, data in files.items()}
         )
 
-    def strike(self, method: str, path: str) -> int | str | None:
+    def count(self, method: str, path: str) -> int:
         with self._lock:
-            number = len(self.requests)
             self.requests.append((method, path))
+            return len(self.requests) - 1
+
+    def tell(self, number: int, moment: str) -> None:
+        if self.watch:
+            self.watch(number, moment)
+
+    def fault_at(self, number: int) -> int | str | None:
         if self.fault and self.fault.at <= number < self.fault.at + self.fault.times:
             return self.fault.kind
         return None
@@ -300,27 +308,29 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
         def handle_request(self) -> None:
             body = self.read_body()
             path = self.path.partition("?")[0]
-            fault = hub.strike(self.command, path)
-            if fault == "reset":
-                self.drop()
-                return
-            try:
-                if isinstance(fault, int):
-                    headers = {"Retry-After": "0"} if fault == 429 else None
-                    raise Answer(fault, {"error": "planted"}, headers)
-                signed = path.startswith("/_lfs/")  # upload addresses carry their own right
-                if hub.token and not signed and self.headers.get("Authorization") != f"Bearer {hub.token}":
-                    raise _problem(401, "", "Invalid credentials")
-                api.answer(self.command, path, body)
-            except Answer as answer:
-                if fault == "lost":
-                    self.drop()
-                else:
+            number = hub.count(self.command, path)
+            hub.tell(number, "asked")
+            fault = hub.fault_at(number)
+            answer = None if fault == "reset" else self.outcome(path, body, fault)
+            hub.tell(number, "done")
+            if answer is None or fault == "lost":
+                self.close_connection = True
+                self.connection.close()
+            else:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the asker may be dead
                     self.reply(answer)
 
-        def drop(self) -> None:
-            self.close_connection = True
-            self.connection.close()
+        def outcome(self, path: str, body: bytes, fault: int | str | None) -> Answer:
+            signed = path.startswith("/_lfs/")  # upload addresses carry their own right
+            if isinstance(fault, int):
+                return Answer(fault, {"error": "planted"}, {"Retry-After": "0"} if fault == 429 else None)
+            if hub.token and not signed and self.headers.get("Authorization") != f"Bearer {hub.token}":
+                return _problem(401, "", "Invalid credentials")
+            try:
+                api.answer(self.command, path, body)
+            except Answer as answer:
+                return answer
+            raise AssertionError("every route answers")
 
         def read_body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -123,12 +123,14 @@ def collect(directory: Path, *, card: Path | None = None) -> list[LocalFile]:
     weights = {path.name for path in weight_files(directory)}
     if not (directory / "tokenizer.json").is_file():
         raise CheckpointError(f"{directory} has no tokenizer.json", name="E-INCOMPLETE")
-    damaged = verify(directory) if (directory / MANIFEST).is_file() else []
-    if damaged:
-        raise CheckpointError(
-            f"{directory} is not what was written: {escaped(', '.join(damaged))}", name="E-DAMAGED"
-        )
     paths = {path.name: path for path in directory.iterdir() if _is_published(path.name, weights)}
+    if (directory / MANIFEST).is_file():
+        # a card is written beside the model after it was published
+        damaged = [name for name in verify(directory) if name in {*paths, MANIFEST} - {CARD}]
+        if damaged:
+            raise CheckpointError(
+                f"{directory} is not what was written: {', '.join(map(escaped, damaged))}", name="E-DAMAGED"
+            )
     if card is not None:
         paths[CARD] = card
     for name, path in paths.items():

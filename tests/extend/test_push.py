@@ -1,10 +1,13 @@
 """Push with the real client against a local hub: one commit, all or nothing, nothing secret."""
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import huggingface_hub
@@ -199,6 +202,7 @@ def test_a_folder_that_is_not_what_was_written_is_refused(tmp_path):
     with publish_directory(tmp_path / "model", manifest=True) as folder:
         tiny_checkpoint(folder, hidden=16, layers=1)
     with LoopbackHub() as hub:
+        (tmp_path / "model" / "README.md").write_text(CARD)
         push(hub, tmp_path / "model")
         assert MANIFEST not in remote(hub)
         (tmp_path / "model" / "vocab.txt").write_text("[PAD]\n")
@@ -214,6 +218,7 @@ def requests_of_a_push(directory) -> int:
 
 
 REQUESTS = 10
+COMMIT = 7  # the request that makes the commit
 
 
 def test_the_fault_matrix_covers_every_request(checkpoint):
@@ -258,6 +263,47 @@ def test_a_hub_that_stays_down_leaves_the_old_or_the_new_and_the_next_run_comple
         push(hub, checkpoint)
         assert remote(hub) == new
         assert content(checkpoint) == new
+        assert len(hub.repositories[REPO].commits) == 3
+
+
+def push_and_be_killed(hub, directory, at: int, moment: str) -> int:
+    """Push in a forked process that the hub kills at its request number `at`, before or after doing it."""
+    first, children, forked = len(hub.requests), [], threading.Event()
+
+    def kill(number: int, reached: str) -> None:
+        if (number - first, reached) == (at, moment):
+            forked.wait()
+            os.kill(children[0], signal.SIGKILL)
+            os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
+
+    hub.watch = kill
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            push(hub, directory)
+            code = 0
+        os._exit(code)
+    children.append(child)
+    forked.set()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    hub.watch = None
+    return status
+
+
+@pytest.mark.parametrize("moment", ["asked", "done"])
+@pytest.mark.parametrize("at", range(REQUESTS))
+def test_killed_at_any_request_the_head_is_old_or_new_and_the_next_run_completes(checkpoint, at, moment):
+    with LoopbackHub() as hub:
+        push(hub, checkpoint)
+        old = remote(hub)
+        (checkpoint / "README.md").write_text(CARD + "changed\n")
+        save_model(tiny_model(hidden=16, layers=1, seed=9), checkpoint)
+        new = content(checkpoint)
+        assert push_and_be_killed(hub, checkpoint, at, moment) == -signal.SIGKILL
+        assert remote(hub) == (new if (at, moment) >= (COMMIT, "done") else old)
+        push(hub, checkpoint)
+        assert remote(hub) == new
         assert len(hub.repositories[REPO].commits) == 3
 
 
