@@ -1,0 +1,283 @@
+"""The loop on tiny models: resumed runs end with the same bits, frozen rows stay, damage is found."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from extend.architectures import architecture_of, new_model
+from extend.blocks import Mixture, open_stream, write_stream
+from extend.errors import CheckpointError, DivergedError, InterruptedRun, TerminatedRun, UsageError
+from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
+from extend.pretrain import Hooks, LoopSettings, Stage, held_out_loss, latest_checkpoint, train
+from extend.pretrain.objective import AllWeights, NewRows
+from extend.pretrain.schedule import stage_at
+from extend.sentence_pairs import SentencePairs, paired_batch
+from extend.types import SpecialIds, StepReport
+
+SPECIAL = SpecialIds(mask=4, pad=0, unk=1, start=2, end=3, unmaskable=frozenset(range(5)), vocab_size=300)
+FIRST_NEW = 260
+STAGES = (Stage("new-rows", 8, 1e-2, 2, first_new=FIRST_NEW), Stage("all", 12, 1e-3, 3))
+GOLDEN = Path(__file__).parents[1] / "golden" / "pretrain_tiny_loss.txt"
+
+
+def tiny(kind: str = "bert", seed: int = 1) -> PreTrainedModel:
+    return new_model(kind, special=SPECIAL, hidden=32, layers=2, heads=2, intermediate=64, seed=seed)
+
+
+def write_text(folder: Path) -> Path:
+    """A text with something to learn: low ids are frequent, and token n is mostly followed by n + 1."""
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(300):
+        first, size = 5 + int(280 * generator.random() ** 4), int(generator.integers(4, 20))
+        lines.append(([5 + (first - 5 + step) % 295 for step in range(size)], [True] * size, number % 3 == 0))
+    write_stream(folder / "xx", lines, special=SPECIAL)
+    return folder / "xx"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+def batches(text: Path, size: int = 8) -> Callable[[int], MaskedBatch]:
+    mixture = Mixture((open_stream(text, "xx"),), (1.0,), 32, seed=1)
+
+    def batch_at(step: int) -> MaskedBatch:
+        samples = np.arange(step * size, (step + 1) * size)
+        ids, starts = mixture.read(samples, SPECIAL)
+        masked, positions = mask_batch(ids, starts, samples, rule=MaskingRule(), special=SPECIAL, seed=1)
+        return as_batch(ids, masked, positions)
+
+    return batch_at
+
+
+def loop(stages: tuple[Stage, ...] = STAGES, **more: object) -> LoopSettings:
+    settings = {"seed": 1, "configuration": {"a": 1}, "save_every": 5, "log_every": 1, **more}
+    return LoopSettings(stages, **settings)  # type: ignore[arg-type]
+
+
+def stop_after(calls: int, signal_number: int = 15) -> Callable[[], int | None]:
+    asked = iter(range(1, 10_000))
+    return lambda: signal_number if next(asked) == calls else None
+
+
+def run(
+    folder: Path,
+    text: Path,
+    *,
+    kind: str = "bert",
+    stop: int | None = None,
+    settings: LoopSettings | None = None,
+) -> tuple[PreTrainedModel, list[StepReport]]:
+    model, reports = tiny(kind), []
+    hooks = Hooks(reports.append, should_stop=stop_after(stop) if stop else lambda: None)
+    train(model, batches(text), settings or loop(), hooks, checkpoints=folder)
+    return model, reports
+
+
+def weights(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+@pytest.mark.parametrize("stops", [(3,), (8,), (13,), (2, 5, 4)])
+def test_a_run_stopped_anywhere_ends_with_the_same_bits(
+    tmp_path: Path, text: Path, kind: str, stops: tuple[int, ...]
+) -> None:
+    straight, reports = run(tmp_path / "straight", text, kind=kind)
+    for stop in stops:
+        with pytest.raises(TerminatedRun, match="stopped by a signal"):
+            run(tmp_path / "stopped", text, kind=kind, stop=stop)
+    resumed, later = run(tmp_path / "stopped", text, kind=kind)
+    expected, got = weights(straight), weights(resumed)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert [report.loss for report in later] == [report.loss for report in reports[-len(later) :]]
+    first, second = (latest_checkpoint(tmp_path / name) for name in ("straight", "stopped"))
+    assert first is not None
+    assert second is not None
+    assert all(torch.equal(first.moments[name], second.moments[name]) for name in first.moments)
+    assert first.tokens == second.tokens == 20 * 8 * 32
+
+
+def test_sigint_is_told_apart(tmp_path: Path, text: Path) -> None:
+    hooks = Hooks(lambda _: None, should_stop=stop_after(2, 2))
+    with pytest.raises(InterruptedRun):
+        train(tiny(), batches(text), loop(), hooks, checkpoints=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_new_rows_alone_leave_every_old_bit(tmp_path: Path, text: Path, kind: str) -> None:
+    before = weights(tiny(kind))
+    model, _ = run(tmp_path, text, kind=kind, settings=loop((STAGES[0],)))
+    architecture = architecture_of(model)
+    named = {id(parameter): name for name, parameter in model.named_parameters()}
+    grown = {named[id(architecture.embedding(model))], named[id(architecture.bias(model))]}
+    for name, value in weights(model).items():
+        if name in grown:
+            assert torch.equal(value[:FIRST_NEW], before[name][:FIRST_NEW]), name
+            assert not torch.equal(value[FIRST_NEW:], before[name][FIRST_NEW:]), name
+        else:
+            assert torch.equal(value, before[name]), name
+
+
+def test_both_objectives_give_the_loss_that_transformers_gives(text: Path) -> None:
+    model, batch = tiny().eval(), batches(text)(0)
+    labels = torch.full_like(batch.input_ids, -100)
+    labels.view(-1)[batch.positions] = batch.targets
+    logits = model(batch.input_ids).prediction_logits
+    theirs = torch.nn.functional.cross_entropy(logits.view(-1, 300), labels.view(-1))
+    for objective in (AllWeights(model), NewRows(model, first_new=FIRST_NEW)):
+        assert float(objective(batch).mlm.detach()) == pytest.approx(float(theirs.detach()), abs=1e-5)
+
+
+def test_gradients_of_new_rows_are_those_of_the_whole(text: Path) -> None:
+    batch = batches(text)(0)
+    whole = AllWeights(tiny().eval())
+    whole(batch).total.backward()
+    gradient = whole.architecture.embedding(whole.model).grad
+    assert gradient is not None
+    alone = NewRows(tiny().eval(), first_new=FIRST_NEW)
+    alone(batch).total.backward()
+    assert alone.rows.grad is not None
+    torch.testing.assert_close(alone.rows.grad, gradient[FIRST_NEW:], atol=1e-6, rtol=1e-4)
+
+
+def test_next_sentence_prediction_trains_its_head(tmp_path: Path, text: Path) -> None:
+    pairs = SentencePairs(open_stream(text, "xx"), length=32, seed=1)
+
+    def batch_at(step: int) -> MaskedBatch:
+        samples = np.arange(step * 8, step * 8 + 8)
+        return paired_batch([pairs], (1.0,), samples, special=SPECIAL, rule=MaskingRule(), seed=1)
+
+    model, reports = tiny(), []
+    before = weights(model)["cls.seq_relationship.weight"]
+    train(model, batch_at, loop((Stage("all", 4, 1e-3, 1),)), Hooks(reports.append), checkpoints=tmp_path)
+    assert not torch.equal(before, weights(model)["cls.seq_relationship.weight"])
+    assert all(
+        report.nsp_loss is not None
+        and report.loss == pytest.approx(report.mlm_loss + report.nsp_loss, abs=1e-5)
+        for report in reports
+    )
+
+
+def test_training_lowers_the_held_out_loss(tmp_path: Path, text: Path) -> None:
+    stream, rule = open_stream(text, "xx"), MaskingRule()
+    before = held_out_loss(tiny(), stream, length=32, special=SPECIAL, rule=rule)
+    model, _ = run(tmp_path, text, settings=loop((Stage("all", 60, 3e-3, 5),), save_every=1000))
+    after = held_out_loss(model, stream, length=32, special=SPECIAL, rule=rule)
+    assert before == pytest.approx(math.log(300), abs=0.3)
+    assert after < before - 0.3
+    assert held_out_loss(model, stream, length=32, special=SPECIAL, rule=rule, batch_size=3) == pytest.approx(
+        after, abs=1e-4
+    )
+
+
+def test_the_golden_curve_has_not_moved(tmp_path: Path, text: Path) -> None:
+    """Twenty steps, both stages, on CPU in float32; a refactor must not move it beyond rounding."""
+    _, reports = run(tmp_path, text)
+    golden = [float(line) for line in GOLDEN.read_text().split()]
+    assert [report.loss for report in reports] == pytest.approx(golden, abs=2e-4)
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path, text: Path) -> None:
+    straight, _ = run(tmp_path / "straight", text)
+    with pytest.raises(TerminatedRun):
+        run(tmp_path / "damaged", text, stop=13)
+    newest = max((tmp_path / "damaged").iterdir())
+    weights_file = newest / "model.safetensors"
+    damaged = bytearray(weights_file.read_bytes())
+    damaged[-100] ^= 1
+    weights_file.write_bytes(damaged)
+    resumed, _ = run(tmp_path / "damaged", text)
+    assert newest.with_name(f"{newest.name}.bad").is_dir()
+    expected, got = weights(straight), weights(resumed)
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_only_damaged_checkpoints_are_no_fresh_start(tmp_path: Path, text: Path) -> None:
+    with pytest.raises(TerminatedRun):
+        run(tmp_path, text, stop=3)
+    for state in tmp_path.glob("step-*/state.json"):
+        state.write_text("{}")
+    with pytest.raises(CheckpointError, match="every checkpoint"):
+        run(tmp_path, text)
+
+
+def test_other_settings_do_not_resume(tmp_path: Path, text: Path) -> None:
+    with pytest.raises(TerminatedRun):
+        run(tmp_path, text, stop=3)
+    with pytest.raises(CheckpointError, match="another configuration") as told:
+        run(tmp_path, text, settings=loop(configuration={"a": 2}))
+    assert "a: 1 then, 2 now" in told.value.why
+
+
+def test_newer_schemas_are_refused(tmp_path: Path, text: Path) -> None:
+    run(tmp_path, text)
+    newest = max(tmp_path.iterdir())
+    state = json.loads((newest / "state.json").read_text())
+    (newest / "state.json").write_text(json.dumps({**state, "schema": 99}))
+    manifest = json.loads((newest / "MANIFEST.json").read_text())
+    from extend import store
+
+    manifest["files"] = store.fingerprint(newest)
+    (newest / "MANIFEST.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="newer release"):
+        latest_checkpoint(tmp_path)
+
+
+def test_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, text: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        architecture_of(model).embedding(model)[40] = math.inf
+    before = weights(model)
+    with pytest.raises(DivergedError, match="step 1"):
+        train(model, batches(text), loop((STAGES[1],)), Hooks(lambda _: None), checkpoints=tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+    assert not list(tmp_path.glob("step-*"))
+
+
+def test_old_checkpoints_are_pruned(tmp_path: Path, text: Path) -> None:
+    run(tmp_path, text, settings=loop(keep=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
+
+
+def test_a_finished_run_is_left_alone(tmp_path: Path, text: Path) -> None:
+    run(tmp_path, text)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    _, reports = run(tmp_path, text)
+    assert reports == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_batch_without_predictions_costs_nothing(text: Path) -> None:
+    ids = torch.full((2, 9), SPECIAL.pad)
+    nothing = torch.zeros(0, dtype=torch.long)
+    assert float(AllWeights(tiny())(MaskedBatch(ids, nothing, nothing)).total.detach()) == 0.0
+
+
+def test_the_schedule_rises_and_falls_in_each_stage() -> None:
+    stage = Stage("all", 100, 1.0, 10)
+    rates = [stage.learning_rate(step) for step in range(100)]
+    assert rates.index(max(rates)) == 10
+    assert max(rates) == 1.0
+    assert all(early < late for early, late in itertools.pairwise(rates[:11]))
+    assert all(early > late for early, late in itertools.pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(1 / 90)
+    assert Stage("all", 1, 1.0, 10).learning_rate(0) == 1.0
+    assert [stage_at(STAGES, step) for step in (0, 7, 8, 19, 20)] == [(0, 0), (0, 7), (1, 0), (1, 11), (2, 0)]
+
+
+def test_models_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UsageError, match="attention heads"):
+        new_model("modernbert", special=SPECIAL, hidden=32, layers=1, heads=3, intermediate=64, seed=1)
+    with pytest.raises(UsageError, match="cannot be extended"):
+        architecture_of(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
