@@ -29,7 +29,7 @@ class _Chunks(io.RawIOBase):
     """An iterator of byte strings as a readable file."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
+        self._chunks, self._rest = chunks, memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -39,7 +39,7 @@ class _Chunks(io.RawIOBase):
             chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
-            self._rest = chunk
+            self._rest = memoryview(chunk)
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         return count
@@ -48,7 +48,7 @@ class _Chunks(io.RawIOBase):
 def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
     """Every frame to its end; a frame cut short is an error, which the library's reader lets pass."""
     frame, open_frame = None, False
-    while chunk := file.read(4096):
+    while chunk := file.read(1024):  # one byte can become 32,000
         while chunk:
             if frame is None:
                 frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
@@ -82,7 +82,7 @@ def _buffered(chunks: Callable[[BinaryIO], Iterator[bytes]]) -> Callable[[Binary
 
 
 def _gunzip(file: BinaryIO) -> BinaryIO:
-    return gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[return-value]
+    return io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb"), 1 << 16)  # type: ignore[type-var]
 
 
 COMPRESSIONS: dict[str, Callable[[BinaryIO], BinaryIO]] = {

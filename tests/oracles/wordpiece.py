@@ -5,6 +5,7 @@ A piece is (text, continues).
 
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 
 Piece = tuple[str, bool]
 
@@ -72,7 +73,7 @@ def _merges(
     while len(candidates) < limit:
         pairs: Counter[tuple[Piece, Piece]] = Counter()
         for word, segmentation in spelt.items():
-            for left, right in zip(segmentation, segmentation[1:], strict=False):
+            for left, right in pairwise(segmentation):
                 if joinable(left) and joinable(right) and len(left[0]) + len(right[0]) <= max_length:
                     pairs[left, right] += words[word]
         pairs = Counter({pair: count for pair, count in pairs.items() if count >= min_count})
@@ -114,7 +115,7 @@ def _prune(
             costs[piece] = used[piece] * (len(without) - 1 if without else len(piece[0]))
         surplus = len(kept) - size
         number = surplus if surplus <= size // 100 else (surplus + 1) // 2
-        going = sorted(in_order(kept)[::-1], key=lambda piece: costs[piece])[:number]
+        going = sorted(kept, key=lambda piece: (costs[piece], -candidates.index(piece)))[:number]
         kept -= set(going)
         dropped += [piece for piece in going if costs[piece]]
     while True:
