@@ -47,11 +47,13 @@ def make_run(directory: Path, language: str = "si") -> Path:
             "language_name": name,
             "autonym": autonym,
             "base": "example/base-multilingual",
-            "base_revision": "0123456789abcdef0123456789abcdef01234567",
             "corpus_sha256": "ab" * 32,
             "seed": 7,
             "versions": {"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0"},
-            "stages": {"vocab": {"settings": {"lang": language}, "sha256": {"vocab/added.txt": "cd" * 32}}},
+            "stages": {
+                "vocab": {"settings": {"lang": language}, "sha256": {"vocab/added.txt": "cd" * 32}},
+                "grow": {"settings": {}, "base_revision": "0123456789abcdef0123456789abcdef01234567"},
+            },
         },
     )
     make_vocabulary(directory / "vocab", WORDS[language])
@@ -87,7 +89,7 @@ def make_vocabulary(directory: Path, words: list[tuple[str, list[str], list[str]
                 "base": {"fertility": 1.31, "unk_rate": 0.613},
                 "extended": {"fertility": 1.42, "unk_rate": 0.004},
             },
-            "drift": {"sample": 10_000, "words_changed": 12, "words_newly_unk": 0},
+            "drift": {"sample": 10_000, "words_changed": 0.0012, "words_newly_unk": 0.0},
             "unused": 31,
             "seconds": 21.4,
         },
@@ -141,6 +143,10 @@ def make_pretraining(directory: Path, language: str, *, steps: int = 2000, every
             }
         )
     write_text(directory / "metrics.jsonl", "".join(json_line(line) for line in lines))
+    evaluations = [
+        {"step": step, "held_out": {language: {"mlm_loss": 9.0 - step / 500}}} for step in (1000, 2000)
+    ]
+    write_text(directory / "held_out.jsonl", "".join(map(json_line, evaluations)))
     write_json(
         directory / "report.json",
         {

@@ -8,6 +8,7 @@ import torch
 
 from extend import store
 from extend.architectures import architecture_of
+from extend.certificate import certify_model
 from extend.errors import UsageError
 from extend.growth import grow_
 from extend.hub import load_pretraining_model, resolve_base, save_model
@@ -74,9 +75,12 @@ def grow(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
         with store.publish_directory(run.grown) as folder:
             save_model(model, folder)
             store.copy_files(run.vocabulary / "tokenizer", folder, TOKENIZER_FILES)
+            if (base.directory / "model.safetensors").is_file():
+                certify_model(folder, base=base.directory, old=known, size=known + len(added))
             store.write_text(folder / "rows.jsonl", _rows(added, new, first_id=known))
             store.write_json(folder / "report.json", report)
-        run.record(STAGE, settings, {"grown": run.grown}, by_method=report["by_method"])
+        facts = {"by_method": report["by_method"], "base_revision": base.revision}
+        run.record(STAGE, settings, {"grown": run.grown}, **facts)
         on_progress(Progress(STAGE, 3, 3, "grown"))
         return report
 

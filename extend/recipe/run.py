@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from extend import store
-from extend.config import RunSettings, dump_toml, expand
-from extend.corpus import find_files
-from extend.errors import CheckpointError, PathError, UsageError, escaped
+from extend.config import RunSettings, dump_toml
+from extend.errors import CheckpointError, PathError, escaped
 from extend.languages import Language
 from extend.types import Progress
 
@@ -54,17 +53,6 @@ class Run:
     @property
     def manifest(self) -> Path:
         return self.directory / "manifest.json"
-
-    def corpus_files(self) -> list[Path]:
-        """The target language's corpus files. Raises UsageError when none were given."""
-        patterns = self.settings.corpus
-        if not patterns:
-            raise UsageError(
-                f"no corpus for {self.language.name}",
-                name="E-CORPUS-MISSING",
-                next=f"give --corpus FILE, or --corpus hf:wikimedia/wikipedia:20231101.{self.language.code}",
-            )
-        return find_files([expand(pattern) for pattern in patterns])
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -137,6 +125,8 @@ class Run:
             {
                 "schema": 1,
                 "language": self.language.code,
+                "language_name": self.language.name,
+                "autonym": self.language.autonym,
                 "base": self.settings.base,
                 "seed": self.settings.seed,
                 "versions": versions(),

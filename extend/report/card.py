@@ -43,7 +43,11 @@ def render_card(report: RunReport, *, license: str = "") -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        whole=whole, number=number, duration=text.duration, long=lambda told: Ready(markdown(told, limit=400))
+        whole=whole,
+        number=number,
+        percent=percent,
+        duration=text.duration,
+        long=lambda told: Ready(markdown(told, limit=400)),
     )
     license = license or KNOWN_LICENSES.get(report.provenance.hub_base, "unknown")
     body = environment.get_template("card.md").render(**_content(report), license_known=license != "unknown")
@@ -122,6 +126,7 @@ def _content(report: RunReport) -> dict[str, Any]:
         "on_hub": bool(report.provenance.hub_base),
         "added": counts.get("added"),
         "counts": counts,
+        "drift": counts.get("drift.words_changed"),
         "trained": bool(report.growth or report.pretraining),
         "summary": _summary(report),
         "findings": tables.findings(report),
@@ -213,7 +218,7 @@ def _examples(report: RunReport) -> Ready | None:
         [example.word, whole(example.count), _pieces(example.before), _pieces(example.after)]
         for example in report.vocabulary.examples[:CARD_EXAMPLES]
     ]
-    return _table(["word", "times", "base", "extended"], rows)
+    return _table(["word", "held-out times", "base", "extended"], rows)
 
 
 def _pieces(pieces: Sequence[str]) -> Ready:

@@ -2,7 +2,7 @@
 
 import collections
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,16 +84,14 @@ def _language(run: Path, manifest: Node, settings: Node) -> Language:
     return Language(code, manifest.text("language_name"), manifest.text("autonym"))
 
 
-def _first_text(node: Node, *keys: str) -> str:
-    return next((found for key in keys if (found := node.text(key))), "")
-
-
 def _provenance(manifest: Node, settings: Node) -> Provenance:
     base = manifest.node("base")
     if isinstance(base.value, dict):
-        name, revision = _first_text(base, "name"), _first_text(base, "revision", "commit")
+        name, revision = base.text("name"), base.text("revision")
     else:
-        name, revision = base.as_text(), _first_text(manifest, "base_revision", "revision", "base_commit")
+        name = base.as_text()
+        grown = manifest.node("stages").node("grow")
+        revision = manifest.text("base_revision") or grown.text("base_revision")
     outputs = [key for key in ("corpus", "stages", "outputs", "data") if manifest.node(key)]
     fingerprints = {f"{key}.{name}": text for key in outputs for name, text in sums(manifest.node(key))}
     corpus = manifest.text("corpus_sha256")
@@ -202,7 +200,14 @@ def _pretraining(directory: Path) -> PretrainStage | None:
         held_out=_losses(report.node("held_out")),
         base_held_out=_losses(report.node("base_held_out")),
         log=log,
+        evaluations=tuple(_evaluations(directory / "held_out.jsonl")),
     )
+
+
+def _evaluations(path: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
+    for node in read_nodes(path):
+        if (step := node.whole("step")) is not None:
+            yield step, _losses(node.node("held_out"))
 
 
 def _losses(node: Node) -> dict[str, float]:

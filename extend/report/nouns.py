@@ -1,8 +1,11 @@
 """What a run's files say, frozen. A number nobody measured is None and is shown as an em dash."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 ENCODERS = ("base", "extended", "bilingual")
 """The order in which encoders are told; others follow in the order of the files."""
@@ -87,7 +90,10 @@ class LoggedStep:
 
 @dataclass(frozen=True, slots=True)
 class PretrainStage:
-    """`pretrain/`: held-out losses by language, before (`base_held_out`) and after."""
+    """`pretrain/`: held-out losses by language, before (`base_held_out`) and after.
+
+    `evaluations` are step and held-out losses by language while training went on.
+    """
 
     steps: int | None
     tokens: float | None
@@ -97,6 +103,7 @@ class PretrainStage:
     held_out: Mapping[str, float]
     base_held_out: Mapping[str, float]
     log: tuple[LoggedStep, ...]
+    evaluations: tuple[tuple[int, Mapping[str, float]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +200,12 @@ class Provenance:
     @property
     def hub_base(self) -> str:
         """The base's hub name, or nothing: only a base with a commit came from a hub."""
-        return self.base if self.base_revision else ""
+        return self.base if self.base_revision and _HUB_NAME.fullmatch(self.base) else ""
 
     @property
     def shown_base(self) -> str:
         """The base as a reader may see it: a hub name whole, of a local folder its last name only."""
-        return self.base if self.base_revision else Path(self.base).name
+        return self.hub_base or Path(self.base).name
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _content(report: RunReport) -> dict[str, Any]:
         "charts": [_chart(stage) for stage in report.ner],
         "examples": _examples(report),
         "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
-        "curve": plots.loss_curve(report.pretraining.log) if report.pretraining else None,
+        "curve": _curve(report),
         "losses": _losses(report),
         "row_examples": [_row(row) for row in report.growth.examples] if report.growth else [],
         "costs": tables.costs(report),
@@ -166,6 +166,14 @@ def _chart(stage: NerStage) -> Chart:
 
 def _examples(report: RunReport) -> tuple[Example, ...]:
     return report.vocabulary.examples[:SHOWN_EXAMPLES] if report.vocabulary else ()
+
+
+def _curve(report: RunReport) -> plots.Curve | None:
+    stage, code = report.pretraining, report.language.code
+    if stage is None:
+        return None
+    held_out = [(step, losses[code]) for step, losses in stage.evaluations if code in losses]
+    return plots.loss_curve(stage.log, held_out)
 
 
 def _losses(report: RunReport) -> list[tuple[str, str, str]]:

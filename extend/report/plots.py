@@ -45,12 +45,13 @@ class Curve:
     bands: tuple[Band, ...]
     window: int
     last: float
+    dots: int
 
 
-def loss_curve(log: Sequence[LoggedStep]) -> Curve | None:
+def loss_curve(log: Sequence[LoggedStep], held_out: Sequence[tuple[int, float]] = ()) -> Curve | None:
     """The logged MLM loss by step: each value thin, the running mean of the last `window` values bold.
 
-    None when fewer than two losses were logged.
+    `held_out` are steps and held-out losses, drawn as dots. None when fewer than two losses were logged.
     """
     points = [(step.step, step.mlm_loss, step.stage) for step in log if step.mlm_loss is not None]
     if len(points) < 2 or points[0][0] == points[-1][0]:
@@ -58,7 +59,9 @@ def loss_curve(log: Sequence[LoggedStep]) -> Curve | None:
     window = max(1, len(points) // 20)
     first, last = points[0][0], points[-1][0]
     means = _running_mean([loss for _, loss, _ in points], window)
-    ticks = nice_ticks(min(loss for _, loss, _ in points), max(loss for _, loss, _ in points))
+    inside = [(step, loss) for step, loss in held_out if first <= step <= last]
+    losses = [*(loss for _, loss, _ in points), *(loss for _, loss in inside)]
+    ticks = nice_ticks(min(losses), max(losses))
     low, high = ticks[0], ticks[-1]
 
     def across(step: float) -> float:
@@ -73,6 +76,7 @@ def loss_curve(log: Sequence[LoggedStep]) -> Curve | None:
     bands = _bands([(step, stage) for step, _, stage in points], first, last)
     grid = "".join(_line(0, up(tick), 1, up(tick), "grid") for tick in ticks)
     shapes = grid + _stage_shapes(bands) + _path(raw, "raw") + _path(smooth, "mean")
+    shapes += "".join(_line(across(step), up(loss), across(step), up(loss), "held") for step, loss in inside)
     return Curve(
         drawing=_svg(shapes, f"MLM loss from step {whole(first)} to {whole(last)}"),
         horizontal=tuple(
@@ -82,6 +86,7 @@ def loss_curve(log: Sequence[LoggedStep]) -> Curve | None:
         bands=bands if len(bands) > 1 else (),
         window=window,
         last=means[-1],
+        dots=len(inside),
     )
 
 

@@ -178,7 +178,8 @@ def _cautions(report: RunReport) -> Iterator[Finding]:
     counts = report.vocabulary.counts if report.vocabulary else {}
     if counts.get("drift.words_newly_unk"):
         yield Finding(
-            "loss", f"Base-language words that became unknown: {number(counts['drift.words_newly_unk'], 0)}."
+            "loss",
+            f"Words of the base's languages that became unknown: {percent(counts['drift.words_newly_unk'])}.",
         )
     if counts.get("unused"):
         yield Finding(

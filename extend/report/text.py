@@ -81,6 +81,9 @@ def whole(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
+    """Of a fraction; a share that rounding would hide is `under 0.1 %`."""
+    if fraction is not None and 0 < fraction < 0.0005:
+        return "under 0.1 %"
     return DASH if fraction is None else f"{number(100 * fraction)} %"
 
 

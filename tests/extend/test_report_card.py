@@ -201,7 +201,7 @@ def test_small_words() -> None:
     assert number(-0.04) == "0.0"
     assert number(-3.25, 2) == "−3.25"
     assert number(12345.6) == "12,345.6"
-    assert percent(0.613) == "61.3 %"
+    assert [percent(f) for f in (0.613, 0.0, 0.0004, 0.0005)] == ["61.3 %", "0.0 %", "under 0.1 %", "0.1 %"]
     assert percent(None) == "—"
     assert [duration(s) for s in (None, 3.14159, 42, 200, 7500)] == [
         "—",

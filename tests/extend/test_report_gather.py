@@ -215,12 +215,12 @@ def test_cautions_single_seed_collapse_and_words_lost(run: Path) -> None:
     results["encoders"]["base"]["si"] |= {"f1": [38.5], "collapsed": 1}
     write_json(run / "ner" / "supervised" / "results.json", results)
     report = read_json(run / "vocab" / "report.json")
-    report["drift"]["words_newly_unk"] = 3
+    report["drift"]["words_newly_unk"] = 0.03
     write_json(run / "vocab" / "report.json", report)
     told = " ".join(finding.text for finding in findings(gather_run(run)))
     assert "Supervised, base on si: one seed only" in told
     assert "Supervised, base on si: 1 of 1 seeds collapsed" in told
-    assert "Base-language words that became unknown: 3." in told
+    assert "became unknown: 3.0 %" in told
 
 
 def test_costs_name_every_stage_that_ran(run: Path) -> None:
