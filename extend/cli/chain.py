@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, every_value, table
+from extend.cli.output import every_value, facts, table
 from extend.cli.runs import open_run, per_language, with_config
 
 _PANEL = "The chain"
@@ -82,9 +82,9 @@ def vocab(
     size: Annotated[int | None, typer.Option(min=1, help="New pieces at most.")] = None,
 ) -> Result:
     """Learn the pieces the base lacks; write the extended tokenizer and its report."""
+    run = open_run(call, {"vocab.size": size, "seed": call.talk.seed})
     from extend import recipe
 
-    run = open_run(call, {"vocab.size": size, "seed": call.talk.seed})
     return recipe.check(run, "vocab") if call.talk.dry_run else recipe.learn_vocabulary(run, call.display)
 
 
@@ -96,9 +96,9 @@ def grow(
     ] = None,
 ) -> Result:
     """Grow embeddings, decoder and bias by the new pieces; old rows stay bit for bit."""
+    run = open_run(call, {"grow.init": init, "seed": call.talk.seed})
     from extend import recipe
 
-    run = open_run(call, {"grow.init": init, "seed": call.talk.seed})
     return recipe.check(run, "grow") if call.talk.dry_run else recipe.grow(run, call.display)
 
 
@@ -121,8 +121,6 @@ def pretrain(
     ] = None,
 ) -> Result:
     """Continue masked-language-model training on the corpus; the same command again resumes."""
-    from extend import recipe
-
     settings: dict[str, Any] = {
         "pretrain.steps": steps,
         "pretrain.new_rows_steps": new_rows_steps,
@@ -135,6 +133,8 @@ def pretrain(
         },
     }
     opened = open_run(call, settings, scratch=from_scratch)
+    from extend import recipe
+
     if call.talk.dry_run:
         return recipe.check(opened, "scratch" if from_scratch else "pretrain")
     train = recipe.train_from_scratch if from_scratch else recipe.pretrain
@@ -147,9 +147,9 @@ def run(
     configuration: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Settings of the whole run.")],
 ) -> Result:
     """Run the whole chain that a configuration file describes."""
+    opened = open_run(with_config(call, configuration), {"seed": call.talk.seed})
     from extend import recipe
 
-    opened = open_run(with_config(call, configuration), {"seed": call.talk.seed})
     return recipe.check(opened, "run") if call.talk.dry_run else recipe.run_all(opened, call.display)
 
 

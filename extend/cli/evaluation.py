@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, every_value, table
+from extend.cli.output import every_value, facts, table
 from extend.cli.runs import open_run, per_language
 
 _PANEL = "Evaluation"
@@ -64,8 +64,6 @@ def ner_eval(
     test: Annotated[_Files, typer.Option(metavar="LANG=PATH", help="Test file; repeatable.")] = None,
 ) -> Result:
     """Train BiLSTM-CRF taggers on base and extended encoder; both protocols when neither is named."""
-    from extend import recipe
-
     settings: dict[str, Any] = {
         "ner.seeds": seeds,
         "ner.seed": call.talk.seed,
@@ -76,6 +74,8 @@ def ner_eval(
 
         settings["ner.source"] = languages.resolve(source).code
     run = open_run(call, settings)
+    from extend import recipe
+
     if call.talk.dry_run:
         return recipe.check(run, "ner-eval")
     both = zero_shot == supervised

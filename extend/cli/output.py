@@ -11,7 +11,7 @@ from rich.table import Table
 
 Render = Callable[[Mapping[str, Any]], Iterable[RenderableType]]
 
-_NARROWEST = 100
+_WIDE = 160
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -24,7 +24,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_text(parts: Iterable[RenderableType]) -> None:
     """Lines and tables; plain and wide when stdout is not a terminal."""
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else _NARROWEST, highlight=False, markup=False)
+    console = Console(file=sys.stdout, width=None if terminal else _WIDE, highlight=False, markup=False)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
     sys.stdout.flush()

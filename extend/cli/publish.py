@@ -7,7 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import facts, every_value, table
+from extend.cli.output import every_value, facts, table
 from extend.cli.runs import open_run
 
 _PANEL = "Publication"
@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def report(call: Call) -> Result:
     """Write report.html and README.md (the model card) from the files of the run alone."""
+    run = open_run(call, {})
     from extend import recipe
 
-    run = open_run(call, {})
     return recipe.check(run, "report") if call.talk.dry_run else recipe.report(run)
 
 
@@ -36,9 +36,9 @@ def push(
     public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
 ) -> Result:
     """Publish the checkpoint in one commit and verify it; --dry-run lists what would go."""
+    run = open_run(call, {})
     from extend import recipe
 
-    run = open_run(call, {})
     return recipe.push(run, repository, public=public, dry_run=call.talk.dry_run)
 
 

@@ -29,7 +29,7 @@ def open_run(call: Call, overrides: Overrides, *, scratch: bool = False) -> "Run
     languages (`--corpus LANG=PATH`) is replayed; with `scratch` all text is what a base is trained on.
     Raises UsageError when no run or language can be told, CheckpointError when the folder is another's.
     """
-    from extend import languages, recipe
+    from extend import languages
     from extend.config import load_settings
 
     choice = call.choice
@@ -46,6 +46,8 @@ def open_run(call: Call, overrides: Overrides, *, scratch: bool = False) -> "Run
         saved=_saved(directory),
     )
     call.directory = directory
+    from extend import recipe  # torch and all: not before every setting is known to be good
+
     return recipe.open_run(settings, directory, language)
 
 

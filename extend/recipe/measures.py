@@ -10,7 +10,8 @@ from extend.blocks import open_stream, write_stream
 from extend.corpus import count_words
 from extend.hub import load_pretraining_model
 from extend.pretrain import autocast_dtype, device_of_choice, held_out_loss
-from extend.recipe.data import encoded_lines, held_out_split, masking_rule
+from extend.recipe.corpora import corpus_patterns, held_out_split
+from extend.recipe.data import encoded_lines, masking_rule
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import load_tokenizer, special_ids, word_segmenter, word_splitter
 from extend.types import Progress
@@ -23,9 +24,9 @@ def measure_encoders(
     """For every encoder: `unk_rate`, `fertility` and `mlm_loss` on the run's held-out lines.
 
     Losses over different vocabularies are means over different predictions: a base that reads most words as
-    [UNK] predicts only the rest, and has no loss (None) when it reads every word so. Written to encoders.json.
+    [UNK] predicts only the rest, and has no loss when it reads every word so. Written to encoders.json.
     """
-    _, held_out = held_out_split(run, run.language.code, run.settings.corpus)
+    _, held_out = held_out_split(run, run.language.code, corpus_patterns(run))
     wanted, device, measured = run.settings.pretrain, device_of_choice(), {}
     for number, (name, folder) in enumerate(encoders.items()):
         on_progress(Progress("measure", number, len(encoders), name))
