@@ -81,7 +81,7 @@ def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoded]:
 
 def _with_word_starts(encoding: Encoding) -> Encoded:
     words = encoding.word_ids
-    return encoding.ids, [word != before for word, before in zip(words, [-1, *words[:-1]], strict=True)]
+    return encoding.ids, [word != before for word, before in zip(words, [-1, *words], strict=False)]
 
 
 @contextlib.contextmanager
