@@ -14,7 +14,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 DATE = "2026-01-01T00:00:00.000Z"
 LFS_SUFFIXES = (".safetensors", ".bin", ".model")
@@ -143,6 +145,8 @@ class _Api:
         self.hub = hub
 
     def answer(self, method: str, path: str, body: bytes) -> None:
+        # a dataset is a repository like any other here
+        path = path.replace("/api/datasets/", "/api/models/", 1).removeprefix("/datasets")
         for pattern, route in self.ROUTES:
             if match := re.fullmatch(pattern, path):
                 getattr(self, route)(method, body, *match.groups())
@@ -244,12 +248,19 @@ class _Api:
         if key == "deletedFile":
             del files[value["path"]]
 
-    def listing(self, method: str, body: bytes, name: str, revision: str) -> None:
-        files = self.tree(name, revision)
-        raise Answer(200, [{"type": "file", "path": path, **_metadata(blob)} for path, blob in files.items()])
-
-    def no_folder(self, method: str, body: bytes, name: str, revision: str) -> None:
-        raise _problem(404, "EntryNotFound", "Entry not found")
+    def listing(self, method: str, body: bytes, name: str, revision: str, folder: str = "") -> None:
+        """Every file below `folder`, whatever depth is asked for, and the folders on the way."""
+        below = f"{unquote(folder)}/" if folder else ""
+        files = {path: blob for path, blob in self.tree(name, revision).items() if path.startswith(below)}
+        if not files:
+            raise _problem(404, "EntryNotFound", "Entry not found")
+        parents = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+        folders = sorted(parent for parent in parents if parent != "." and parent.startswith(below))
+        raise Answer(
+            200,
+            [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in folders]
+            + [{"type": "file", "path": path, **_metadata(blob)} for path, blob in files.items()],
+        )
 
     def resolve(self, method: str, body: bytes, name: str, revision: str, path: str) -> None:
         files = self.tree(name, revision)
@@ -271,7 +282,7 @@ class _Api:
         (r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", "preupload"),
         (r"/api/models/([^/]+/[^/]+)/commit/([^/]+)", "commit"),
         (r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", "listing"),
-        (r"/api/models/([^/]+/[^/]+)/tree/([^/]+)/.+", "no_folder"),
+        (r"/api/models/([^/]+/[^/]+)/tree/([^/]+)/(.+)", "listing"),
         (r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         (r"/_lfs/([0-9a-f]{64})", "store"),
         (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", "resolve"),

@@ -94,7 +94,7 @@ def told(subject: str) -> Iterator[None]:
         raise offline() from error
     except HFValidationError as error:
         raise NetworkError(
-            f"{escaped(subject)} is not a hub name", name="E-REPO-NAME", why=_shown(error), next="USER/NAME"
+            f"{escaped(subject)} is not a hub name", name="E-REPO-NAME", why=shown(error), next="USER/NAME"
         ) from error
     except HfHubHTTPError as error:
         raise _told_status(subject, error) from error
@@ -102,7 +102,7 @@ def told(subject: str) -> Iterator[None]:
         raise NetworkError(
             f"the hub did not answer for {escaped(subject)}",
             name="E-NETWORK",
-            why=_shown(error),
+            why=shown(error),
             done="nothing was changed here",
             next="run the same command again",
         ) from error
@@ -130,10 +130,10 @@ def _told_status(subject: str, error: HfHubHTTPError) -> ExtendError:
         name, what, step = "E-CONFLICT", f"{subject} was changed by someone else meanwhile", again
     else:
         name, what, step = "E-HUB", f"the hub failed for {subject} ({status})", again
-    return NetworkError(what, name=name, why=_shown(error), done="nothing was changed here", next=step)
+    return NetworkError(what, name=name, why=shown(error), done="nothing was changed here", next=step)
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
     """The client's own words on one line, without any token."""
     return escaped(redacted(" ".join(str(error).split())), limit=200)
 

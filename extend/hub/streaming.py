@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from datasets import load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.data_files import EmptyDatasetError
+from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
 
-from extend.errors import DataError, NetworkError, UsageError, escaped
-from extend.hub.connection import quiet, told
+from extend.errors import DataError, NetworkError, RefusedError, UsageError, escaped
+from extend.hub.connection import quiet, shown, told
 from extend.types import Document
 
 PREFIX = "hf:"
@@ -22,7 +24,7 @@ def stream_dataset(spec: str, *, language: str = "und", column: str | None = Non
     the only column of strings. Blank records are left out, lone surrogates become U+FFFD.
 
     Raises UsageError for a spec that is none, NetworkError when the hub fails or has no such dataset,
-    DataError when there is no text.
+    DataError when there is no text, RefusedError for a dataset that only its own code can read.
     """
     path, config, split = parse_spec(spec)
     with told(path), quiet():
@@ -61,17 +63,28 @@ def _opened(path: str, config: str | None, split: str) -> Any:
             name="E-NOT-FOUND",
             next="check the name, or hf auth login",
         ) from error
+    except RuntimeError as error:
+        if "scripts" not in str(error):
+            raise
+        raise RefusedError(
+            f"dataset {escaped(path)} is made by a script",
+            name="E-REMOTE-CODE",
+            why="code that comes with a dataset is never run",
+        ) from error
     except ValueError as error:
         raise UsageError(
             f"dataset {escaped(path)} has no such configuration or split",
             name="E-CORPUS",
-            why=escaped(" ".join(str(error).split()), limit=300),
+            why=shown(error),
         ) from error
     except FileNotFoundError as error:
-        raise DataError(
-            f"dataset {escaped(path)} has no data files",
-            name="E-CORPUS",
-            why=escaped(" ".join(str(error).split()), limit=300),
+        if isinstance(error, (DataFilesNotFoundError, EmptyDatasetError)) or Path(path).is_dir():
+            raise DataError(f"dataset {escaped(path)} has no data files", name="E-CORPUS") from error
+        raise NetworkError(
+            f"dataset {escaped(path)} cannot be reached",
+            name="E-NETWORK",
+            why=shown(error),
+            next="check the connection and run the same command again, or give files with --corpus",
         ) from error
 
 

@@ -1,12 +1,18 @@
 """Checkpoint folders, hub names and hub datasets: taken only when whole, plain and finite."""
 
+import io
 import json
 import math
+import os
 import pickle
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import huggingface_hub
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -550,3 +556,45 @@ def test_a_dataset_of_the_hub_when_offline():
     with pytest.raises(NetworkError) as told:
         next(stream_dataset("hf:nobody/nothing:xx"))
     assert told.value.exit_code == 6
+
+
+STREAM = """
+import json, sys
+from extend.errors import ExtendError
+from extend.hub import stream_dataset
+for spec in sys.argv[1:]:
+    try:
+        print(json.dumps([document.text for document in stream_dataset(spec)]))
+    except ExtendError as error:
+        print(json.dumps(error.name))
+"""
+
+
+def test_streamed_from_a_hub_by_a_fresh_process(tmp_path):
+    """The client reads its endpoint when it is imported, so it takes a process of its own."""
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["1", "2"], "text": ["මම", "ගෙදර"]}), table)
+    card = (
+        "---\nconfigs:\n- config_name: 20231101.si\n  data_files:\n  - split: train\n"
+        "    path: 20231101.si/train-*\n---\n"
+    )
+    wikipedia = {"README.md": card.encode(), "20231101.si/train-0.parquet": table.getvalue()}
+    asked = {
+        "hf:wiki/pedia:20231101.si": ["මම", "ගෙදර"],
+        "hf:wiki/pedia:20231101.xx": "E-CORPUS",
+        "hf:wiki/pedia:20231101.si:dev": "E-CORPUS",
+        "hf:no/such": "E-NOT-FOUND",
+        "hf:no/files": "E-CORPUS",
+        "hf:some/script": "E-REMOTE-CODE",
+    }
+    with LoopbackHub() as hub:
+        hub.add("wiki/pedia", wikipedia)
+        hub.add("no/files", {"README.md": b"nothing\n"})
+        hub.add("some/script", {"script.py": b"raise SystemExit('run')\n"})
+        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        command = [sys.executable, "-c", STREAM, *asked]
+        done = subprocess.run(
+            command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=True
+        )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert dict(zip(asked, answers, strict=True)) == asked
