@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from extend.world.lexicon import Lexicon
 from extend.world.meanings import POOLS, TOPICS, Meanings, Ranked
 
-NAMED = 0.5
+NAMED = 0.6
 """Share of persons, places and groups that are mentioned by name."""
 
-DISPLACED = 0.08
+DISPLACED = 0.05
 """Share of mentions that stand where another type of thing is expected."""
 
-COMPOUNDS = 0.04
+COMPOUNDS = 0.03
 """Share of things whose word is compounded on the spot: the open end of the vocabulary."""
 
-NOMINATIVE, ACCUSATIVE, OBLIQUE = range(3)
+DIRECT, OBLIQUE = range(2)
 
 PREPOSITIONS = {
     "place": ("in", "to", "from", "near"),
-    "group": ("at", "for", "at", "by"),
-    "person": ("with", "by", "with", "from"),
+    "group": ("at", "for", "at", "for"),
+    "person": ("with", "by", "with", "by"),
     "thing": ("with", "in", "for", "of"),
 }
 NEUTRAL_PREPOSITIONS = ("about", "against", "of", "after")
@@ -99,22 +99,22 @@ class Speaker:
     # Clauses: `depth` stops them from nesting for ever.
 
     def _clause(self, depth: int) -> None:
-        self._rng.choices(self._frames, (20, 16, 12, 12, 14, 16, 10))[0](depth)
+        self._rng.choices(self._frames, (20, 17, 14, 14, 18, 9, 8))[0](depth)
 
     def _saying(self, depth: int) -> None:
-        plural = self._subject("person")
-        self._verb("person acts", plural)
+        self._subject("person")
+        self._verb("person acts")
         if depth < 1 and self._chance(0.4):
             self._function("that")
             self._clause(depth + 1)
         elif self._chance(0.5):
-            self._mention(self._anyone(), ACCUSATIVE)
+            self._mention(self._anyone(), DIRECT)
         else:
             self._about()
 
     def _moving(self, depth: int) -> None:
-        plural = self._subject("person")
-        self._verb("person acts", plural)
+        self._subject("person")
+        self._verb("person acts")
         self._adjunct("place")
         if self._chance(0.3):
             self._adjunct("person")
@@ -123,32 +123,32 @@ class Speaker:
             self._clause(depth + 1)
 
     def _working(self, depth: int) -> None:
-        plural = self._subject("person")
-        self._verb("person acts", plural)
+        self._subject("person")
+        self._verb("person acts")
         self._adjunct("group")
         if self._chance(0.35):
             self._adjunct("place")
 
     def _lying(self, depth: int) -> None:
-        plural = self._subject("place")
-        self._verb("place acts", plural)
+        self._subject("place")
+        self._verb("place acts")
         if self._chance(0.6):
             self._adjunct("place")
         else:
-            self._mention("thing", ACCUSATIVE)
+            self._mention("thing", DIRECT)
 
     def _dealing(self, depth: int) -> None:
-        plural = self._subject("group")
-        self._verb("group acts", plural)
-        self._mention(self._rng.choice(("thing", "thing", "person", "group")), ACCUSATIVE)
+        self._subject("group")
+        self._verb("group acts")
+        self._mention(self._rng.choice(("thing", "thing", "person", "group")), DIRECT)
         if self._chance(0.4):
             self._adjunct(self._rng.choice(("place", "group", "thing")))
 
     def _acting(self, depth: int) -> None:
-        plural = self._subject(self._anyone())
-        self._verb("anything acts", plural)
+        self._subject(self._anyone())
+        self._verb("anything acts")
         if self._chance(0.7):
-            self._mention(self._anyone(), ACCUSATIVE)
+            self._mention(self._anyone(), DIRECT)
         if self._chance(0.4):
             self._about()
 
@@ -162,7 +162,7 @@ class Speaker:
         elif self._chance(0.5):
             self._adjunct("place")
         else:
-            self._common(self._anyone(), NOMINATIVE)
+            self._common(self._anyone(), DIRECT)
 
     def _about(self) -> None:
         self._function(self._rng.choice(NEUTRAL_PREPOSITIONS))
@@ -173,48 +173,46 @@ class Speaker:
         self._function(self._rng.choice(choices))
         self._mention(kind, OBLIQUE)
 
-    def _verb(self, kind: str, plural: bool) -> None:
+    def _verb(self, kind: str) -> None:
         if self._chance(0.1):
             self._function("not")
         tense = self._rng.choices((0, 1, 2), (5, 3, 2))[0]
-        self._word(self._concept(kind), kind, tense + 3 * plural)
+        self._word(self._concept(kind), kind, tense)
         if self._chance(0.1):
             self._manner()
 
     # Noun phrases.
 
     def _anyone(self) -> str:
-        return self._rng.choices(("thing", *TYPES), (55, 15, 15, 15))[0]
+        return self._rng.choices(("thing", *TYPES), (70, 10, 10, 10))[0]
 
-    def _subject(self, kind: str) -> bool:
-        """Say a subject; whether the verb is plural."""
+    def _subject(self, kind: str) -> None:
         if kind == "person" and self._chance(0.12):
-            pronoun = self._rng.choice(("he", "she", "they"))
-            self._function(pronoun)
-            return pronoun == "they"
-        plural = self._mention(kind, NOMINATIVE)
+            self._function(self._rng.choice(("he", "she", "they")))
+            return
+        self._mention(kind, DIRECT)
         if self._chance(0.1):
             self._function("and")
-            self._mention(kind, NOMINATIVE)
-            return True
-        return plural
+            self._mention(kind, DIRECT)
 
-    def _mention(self, kind: str, case: int) -> bool:
-        """Name or describe something of the kind; whether it is plural."""
+    def _mention(self, kind: str, case: int) -> None:
+        """Name or describe something of the kind."""
         if kind in TYPES and self._chance(DISPLACED):
             kind = self._rng.choice(TYPES)
         if kind in TYPES and self._chance(NAMED):
             self._name(kind, case)
-            return False
-        return self._common(kind, case)
+        else:
+            self._common(kind, case)
 
-    def _common(self, kind: str, case: int) -> bool:
+    def _common(self, kind: str, case: int) -> None:
         plural = self._chance(0.25)
-        if self._chance(0.45):
+        if plural and self._chance(0.15):
+            self._say(str(self._rng.randrange(2, 100)))
+        elif self._chance(0.4 if plural else 0.9):
             self._function(self._rng.choice(DETERMINERS))
         if self._chance(0.25):
             self._word(self._concept("quality"), "quality", 0)
-        form = case + 3 * plural
+        form = case + 2 * plural
         if kind == "thing" and self._chance(COMPOUNDS):
             pair = self._lexicon.compound(self._concept("thing"), self._concept("thing"))
             self._say(pair[form])
@@ -223,7 +221,6 @@ class Speaker:
         if self._chance(0.06):
             self._function("of")
             self._mention(self._anyone(), OBLIQUE)
-        return plural
 
     # Names.
 
@@ -240,11 +237,11 @@ class Speaker:
 
     def _person(self, case: int) -> int:
         if self._chance(0.2):
-            self._word(self._concept("person"), "person", NOMINATIVE)
+            self._word(self._concept("person"), "person", DIRECT)
         start = len(self._words)
         form = self._rng.random()
         if form < 0.75:
-            self._root("given", case if form < 0.3 else NOMINATIVE)
+            self._root("given", case if form < 0.3 else DIRECT)
         if form >= 0.3:
             self._root("surname", case)
         return start
@@ -252,12 +249,12 @@ class Speaker:
     def _place(self, case: int) -> int:
         form = self._rng.random()
         if form < 0.12:
-            self._word(self._concept("place"), "place", NOMINATIVE)
+            self._word(self._concept("place"), "place", DIRECT)
         start = len(self._words)
         if 0.12 <= form < 0.2:
             self._word(self._concept("quality") % 8, "quality", 0)
         if form >= 0.88:
-            self._root("place", NOMINATIVE)
+            self._root("place", DIRECT)
             self._word(self._concept("place"), "place", case)
         else:
             self._root("place", case)
@@ -268,7 +265,7 @@ class Speaker:
         if form < 0.4:
             self._root("group", case)
         elif form < 0.8:
-            self._root(self._rng.choice(("group", "surname", "place")), NOMINATIVE)
+            self._root(self._rng.choice(("group", "surname", "place")), DIRECT)
             self._word(self._concept("group"), "group", case)
         else:
             self._word(self._concept("group"), "group", case)

@@ -22,9 +22,9 @@ Forms = tuple[str, ...]
 class Lexicon:
     """Forms in the language's script.
 
-    `words[kind][concept]` has six forms of a noun (see `Endings.noun`), six of a verb (`Endings.verb`) and
-    one of any other word; `names[role][root]` has a form for each case. `compounds[concept]` is the stem of a
-    thing without ending, for building new words.
+    `words[kind][concept]` has four forms of a noun (see `Endings.noun`), three of a verb (`Endings.verb`)
+    and one of any other word; `names[role][root]` has two. `stems[concept]` is the sound of a thing without
+    ending, for building new words.
     """
 
     tongue: Tongue

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 TOPICS = 24
 
 KINDS: Mapping[str, int] = {
-    "thing": 700,
-    "person": 110,
-    "place": 90,
-    "group": 90,
-    "quality": 260,
-    "person acts": 120,
-    "group acts": 80,
-    "place acts": 50,
-    "anything acts": 90,
-    "manner": 60,
+    "thing": 440,
+    "person": 70,
+    "place": 55,
+    "group": 55,
+    "quality": 150,
+    "person acts": 70,
+    "group acts": 50,
+    "place acts": 36,
+    "anything acts": 44,
+    "manner": 44,
 }
 """Concepts by kind. Persons, places and groups are the common nouns beside PER, LOC and ORG names; verbs are
 kept apart by what usually does them."""

@@ -141,40 +141,34 @@ class Coiner:
         return "".join(self._rng.choice(self._consonants if slot == "C" else self._vowels) for slot in shape)
 
 
-CASES = 3
-"""Nominative, accusative, oblique (after prepositions): the order of forms below."""
-
-
 @dataclass(frozen=True)
 class Endings:
-    """Endings of one language. Each has a form after a vowel and one after a consonant, and in a language
-    with vowel harmony the vowel of the consonant form follows the last vowel of the stem."""
+    """Endings of one language. After a consonant an ending takes a linking vowel, which in a language with
+    vowel harmony follows the last vowel of the stem."""
 
     plural: str
-    cases: tuple[str, ...]
-    tenses: tuple[str, ...]
+    oblique: str
+    tenses: tuple[str, str, str]
     harmonic: bool
 
     @classmethod
     def coined(cls, tongue: Tongue, rng: random.Random) -> "Endings":
-        consonants = rng.sample("mnlrstkdzvx", 7)
-        tails = ["", *(rng.choice(VOWELS) if rng.random() < 0.5 else "" for _ in range(6))]
-        marks = [consonant + tail for consonant, tail in zip(consonants, tails, strict=True)]
-        return cls(marks[0], ("", marks[1], marks[2]), tuple(marks[3:6]), tongue.harmonic)
+        consonants = rng.sample("mnlrstkdzvx", 5)
+        marks = [consonant + (rng.choice(VOWELS) if rng.random() < 0.5 else "") for consonant in consonants]
+        return cls(marks[0], marks[1], (marks[2], marks[3], marks[4]), tongue.harmonic)
 
     def noun(self, stem: str) -> tuple[str, ...]:
-        """Six forms: three cases in the singular, then in the plural."""
+        """Four forms: direct and oblique (after prepositions) in the singular, then in the plural."""
         plural = self._join(stem, self.plural)
-        return tuple(self._join(base, case) for base in (stem, plural) for case in self.cases)
+        return (stem, self._join(stem, self.oblique), plural, self._join(plural, self.oblique))
 
     def name(self, stem: str) -> tuple[str, ...]:
-        """Three forms: names have case but no plural."""
-        return tuple(self._join(stem, case) for case in self.cases)
+        """Two forms, direct and oblique: names have no plural."""
+        return (stem, self._join(stem, self.oblique))
 
     def verb(self, stem: str) -> tuple[str, ...]:
-        """Six forms: past, present, future with a singular subject, then with a plural one."""
-        singular = [self._join(stem, tense) for tense in self.tenses]
-        return (*singular, *(self._join(form, self.plural) for form in singular))
+        """Three forms: past, present, future."""
+        return tuple(self._join(stem, tense) for tense in self.tenses)
 
     def _join(self, stem: str, ending: str) -> str:
         if not ending or stem[-1] in VOWELS:
