@@ -144,7 +144,7 @@ def vocabulary_report(
     drift: Mapping[str, Any],
     unused: Collection[str],
     seconds: float,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """vocab/report.json. `base` and `extended` are `measure` on the held-out lines."""
     return {
         "added": len(extension.added),

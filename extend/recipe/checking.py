@@ -7,6 +7,7 @@ from typing import Any
 from extend.config import expand
 from extend.corpus import find_files
 from extend.hub import resolve_base
+from extend.recipe.corpora import STREAMED, corpus_patterns
 from extend.recipe.evaluation import check_evaluation
 from extend.recipe.growing import initializer_named
 from extend.recipe.pretraining import stages_of
@@ -46,7 +47,7 @@ def _kind(directory: Path) -> str:
 
 
 def _corpus(run: Run) -> dict[str, Any]:
-    return {"corpus": _files(run.settings.corpus) if run.corpus_files() else {}}
+    return {"corpus": _files(corpus_patterns(run))}
 
 
 def _growth(run: Run) -> dict[str, Any]:
@@ -70,5 +71,8 @@ def _done(run: Run) -> dict[str, Any]:
     return {"stages_done": sorted(run.stages())}
 
 
-def _files(patterns: Sequence[str]) -> dict[str, int]:
-    return {str(path): path.stat().st_size for path in find_files([expand(pattern) for pattern in patterns])}
+def _files(patterns: Sequence[str]) -> dict[str, int | None]:
+    """Bytes by file; a dataset that would be streamed has none yet."""
+    streamed: dict[str, int | None] = {pattern: None for pattern in patterns if pattern.startswith(STREAMED)}
+    local = [expand(pattern) for pattern in patterns if pattern not in streamed]
+    return {**streamed, **{str(path): path.stat().st_size for path in (find_files(local) if local else [])}}

@@ -8,9 +8,9 @@ from tokenizers import Tokenizer
 
 from extend import store
 from extend.blocks import EncodedLine, Ids, Mixture, Stream, mixture_weights, open_stream, write_stream
-from extend.config import PretrainSettings, expand
-from extend.corpus import find_files, read_corpus, split_held_out
+from extend.config import PretrainSettings
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
+from extend.recipe.corpora import held_out_split
 from extend.recipe.run import OnProgress, Run
 from extend.sentence_pairs import SentencePairs, paired_batch
 from extend.tokenizer import encode_batch, special_ids
@@ -49,18 +49,6 @@ def tokenise_corpora(
         held_out[language] = open_stream(names["held_out"], language)
     on_progress(Progress("tokenise", len(corpora), len(corpora), "tokenised"))
     return Corpora(training, held_out, special)
-
-
-def held_out_split(run: Run, language: str, patterns: Sequence[str]) -> tuple[list[Document], list[Document]]:
-    """A language's corpus in two: what is learned from, and the seeded sample that never is."""
-    files = find_files([expand(pattern) for pattern in patterns])
-    vocab = run.settings.vocab
-    return split_held_out(
-        read_corpus(files, language),
-        share=vocab.held_out_share,
-        least=vocab.held_out_lines,
-        seed=run.settings.seed,
-    )
 
 
 def encoded_lines(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[EncodedLine]:

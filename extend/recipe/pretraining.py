@@ -22,6 +22,7 @@ from extend.pretrain import (
     latest_checkpoint,
     train,
 )
+from extend.recipe.corpora import corpus_patterns
 from extend.recipe.data import Corpora, batches, language_weights, masking_rule, tokenise_corpora
 from extend.recipe.growing import grow, growth_settings
 from extend.recipe.metrics import Metrics
@@ -45,7 +46,7 @@ def pretrain(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
     Returns the content of pretrain/report.json.
     """
     growth = grow(run, on_progress)
-    corpora = {run.language.code: run.settings.corpus, **run.settings.pretrain.replay}
+    corpora = {run.language.code: corpus_patterns(run), **run.settings.pretrain.replay}
     settings = {**growth_settings(run), **training_settings(run, corpora)}
     with run.held():
         if run.finished(STAGE, settings):

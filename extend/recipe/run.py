@@ -62,9 +62,10 @@ class Run:
         """
         self._refuse_foreign()
         with store.locked(self.directory):
-            for folder in (self.directory, self.pretraining, self.pretraining / "data", self.ner):
+            for folder in (self.directory, self.directory / "corpus", self.pretraining, self.ner):
                 store.recover(folder)
-            store.recover(self.pretraining / "checkpoints")
+            for folder in ("data", "checkpoints"):
+                store.recover(self.pretraining / folder)
             yield
 
     def save_settings(self) -> None:

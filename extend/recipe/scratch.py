@@ -11,7 +11,7 @@ from extend.architectures import new_model
 from extend.config import expand
 from extend.corpus import count_words
 from extend.errors import UsageError
-from extend.recipe.data import held_out_split
+from extend.recipe.corpora import held_out_split
 from extend.recipe.pretraining import STAGE, read_report, train_model, training_settings
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import (

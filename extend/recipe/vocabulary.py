@@ -5,9 +5,10 @@ import time
 from typing import Any
 
 from extend import store
+from extend.certificate import certify_tokenizer
 from extend.corpus import corpus_sha256, count_words
 from extend.hub import resolve_base
-from extend.recipe.data import held_out_split
+from extend.recipe.corpora import corpus_patterns, held_out_split, text_files
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import (
     kind_of,
@@ -33,6 +34,7 @@ from extend.wordpiece import learn_subwords
 
 STAGE = "vocab"
 EXAMPLES = 40
+PROBED_LINES = 50
 
 
 def vocabulary_settings(run: Run) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def vocabulary_settings(run: Run) -> dict[str, Any]:
         "lang": run.language.code,
         "base": settings.base,
         "revision": settings.revision,
-        "corpus": settings.corpus,
+        "corpus": corpus_patterns(run),
         "run_seed": settings.seed,
         **{f"vocab.{key}": value for key, value in settings.vocab.model_dump().items()},
     }
@@ -65,12 +67,12 @@ def learn_vocabulary(run: Run, on_progress: OnProgress = silent) -> dict[str, An
 
 
 def _learn(run: Run, on_progress: OnProgress) -> None:
-    started, wanted, files = time.monotonic(), run.settings.vocab, run.corpus_files()
+    started, wanted, files = time.monotonic(), run.settings.vocab, text_files(run, corpus_patterns(run))
     base_folder = resolve_base(run.settings.base, revision=run.settings.revision).directory
     base = load_tokenizer(base_folder)
     kind, special = kind_of(base), special_ids(base)
     on_progress(Progress(STAGE, 0, 4, "counting words"))
-    counted, held_out = held_out_split(run, run.language.code, run.settings.corpus)
+    counted, held_out = held_out_split(run, run.language.code, corpus_patterns(run))
     split = word_splitter(base)
     words = count_words((document.text for document in counted), split)
     on_progress(Progress(STAGE, 1, 4, f"learning {wanted.size} pieces from {len(words)} distinct words"))
@@ -106,6 +108,15 @@ def _learn(run: Run, on_progress: OnProgress) -> None:
     with store.publish_directory(run.vocabulary) as folder:
         target = store.make_directory(folder / "tokenizer")
         save_tokenizer(extended, target, base=base_folder)
+        report["certificate"] = certify_tokenizer(
+            target,
+            extension,
+            base=base,
+            extended=extended,
+            held_out=report["held_out"],
+            drift=report["drift"],
+            texts=[document.text for document in held_out[:PROBED_LINES]],
+        )
         store.write_text(folder / "added.txt", "".join(f"{piece}\n" for piece in extension.added))
         store.write_json(folder / "examples.json", _examples(unseen, before, after))
         store.write_json(folder / "report.json", report)
