@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from extend.types import Document
 
@@ -26,8 +27,20 @@ def split_held_out(
             break
         if len(chosen) + len(positions) <= len(everything) // 2:
             chosen.update(positions)
-    counted = [document for position, document in enumerate(everything) if position not in chosen]
-    return counted, [everything[position] for position in sorted(chosen)]
+    counted = [position not in chosen for position in range(len(everything))]
+    return _kept(everything, counted), _kept(everything, [not kept for kept in counted])
+
+
+def _kept(documents: list[Document], keep: list[bool]) -> list[Document]:
+    """The documents to keep; where a text's first line goes, the next line that stays starts the text."""
+    kept: list[Document] = []
+    starts = False
+    for document, stays in zip(documents, keep, strict=True):
+        starts = starts or document.starts_document
+        if stays:
+            kept.append(replace(document, starts_document=starts))
+            starts = False
+    return kept
 
 
 def _hash(text: str, seed: int) -> str:

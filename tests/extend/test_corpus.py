@@ -329,3 +329,17 @@ def test_words_are_counted_as_the_splitter_gives_them(found):
 
     expected = Counter(word for text in found for word in split(text))
     assert count_words(found, split) == expected
+
+
+def test_a_text_keeps_its_start_when_its_first_line_is_held_out() -> None:
+    lines = [
+        Document(f"text {text} line {line}", "xx", "f", starts_document=line == 0)
+        for text in range(40)
+        for line in range(3)
+    ]
+    counted, held_out = split_held_out(lines, share=0.3, least=1, seed=1)
+    assert any(document.text.endswith("line 0") for document in held_out)
+    for part in (counted, held_out):
+        texts = [document.text.split(" line ")[0] for document in part]
+        firsts = [here != before for here, before in zip(texts, [None, *texts[:-1]], strict=True)]
+        assert [document.starts_document for document in part] == firsts
