@@ -18,11 +18,12 @@ from extend.hub import load_encoder
 from extend.store import publish_directory
 from extend.types import Progress
 from ner.features import Mix, WordFeatures, WordPieces, word_features
+from ner.heads import train_heads
 from ner.report import write_results
 from ner.results import Outcome, TestSet, differences, summarise
 from ner.sets import Experiment, LanguageSets, check_names, data_warnings, experiments, read_sets
 from ner.tags import TaggedSentence, tag_names
-from ner.train import LabelledFeatures, TrainedHead, TrainSettings, predict, train_tagger
+from ner.train import LabelledFeatures, TrainedHead, TrainSettings, predict
 
 __all__ = ["TrainSettings", "check", "evaluate"]
 
@@ -198,26 +199,22 @@ class _Bench:
     def _train(
         self, text: str, train: LabelledFeatures, dev: LabelledFeatures, names: Sequence[str]
     ) -> list[TrainedHead]:
-        heads = []
-        for turn in range(self.settings.seeds):
-            seed = self.first_seed + turn
+        before = self.meter.done
+        reached: dict[int, int] = {}
 
-            def told(epoch: int, loss: float, f1: float, seed: int = seed, turn: int = turn) -> None:
-                done = self.meter.done + turn * self.settings.epochs + epoch
-                self.meter.tell(f"{text}, seed {seed}", done, loss=loss, dev_f1=f1)
+        def told(seed: int, epoch: int, loss: float, f1: float) -> None:
+            reached[seed] = epoch
+            self.meter.tell(f"{text}, seed {seed}", before + sum(reached.values()), loss=loss, dev_f1=f1)
 
-            heads.append(
-                train_tagger(
-                    train,
-                    dev,
-                    tag_names=names,
-                    settings=self.settings,
-                    seed=seed,
-                    on_epoch=told,
-                    device=self.device,
-                )
-            )
-        return heads
+        return train_heads(
+            train,
+            dev,
+            tag_names=names,
+            settings=self.settings,
+            first_seed=self.first_seed,
+            device=self.device,
+            on_epoch=told,
+        )
 
     def _tag(
         self, encoder: str, train: str, test: str, heads: Sequence[TrainedHead], features: WordFeatures

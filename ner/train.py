@@ -1,6 +1,7 @@
 """Train a BiLSTM-CRF head on word vectors that were computed once, and tag with it."""
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,9 @@ class TrainedHead:
         return 1 + max(range(len(self.dev_f1)), key=lambda epoch: (self.dev_f1[epoch], -epoch))
 
 
+_GLOBAL_CHANCE = threading.Lock()
+"""Held while start weights are drawn from torch's global generator: heads may be trained side by side."""
+
 EpochDone = Callable[[int, float, float], None]
 
 
@@ -77,7 +81,8 @@ def train_tagger(
     """Train one head; stop when dev F1 has not risen for `settings.patience` epochs; keep the best weights.
 
     The loss is summed over a batch, as in EXTEND's release, which gives the clip its meaning. All chance
-    (start weights, order, dropout) comes from `seed`; the caller's random state is left as it was.
+    (start weights, order, dropout) comes from `seed`; the caller's random state is left as it was, and
+    several heads may be trained at once in threads.
 
     Args:
         tag_names: every tag of `train`; a tag's position is its index.
@@ -89,40 +94,44 @@ def train_tagger(
     """
     place = device or torch.device("cpu")
     index = {name: position for position, name in enumerate(tag_names)}
-    if missing := {tag for tags in train.tags for tag in tags} - index.keys():
+    missing = {tag for tags in train.tags for tag in tags} - index.keys()
+    if missing:
         raise ValueError(f"tags without an index: {sorted(missing)}")
     gold = [torch.tensor([index[tag] for tag in tags]) for tags in train.tags]
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
-        tagger = _new_tagger(train.features, tag_names, settings).to(place)
-        optimizer = torch.optim.Adam(tagger.parameters(), lr=settings.learning_rate)
-        order = torch.Generator().manual_seed(seed)
-        dev_f1: list[float] = []
-        best = -1.0
-        best_weights = copy.deepcopy(tagger.state_dict())
-        stale = 0
-        for epoch in range(1, settings.epochs + 1):
-            loss = _epoch(tagger, optimizer, train.features, gold, settings=settings, order=order)
-            dev_f1.append(_f1(tagger, dev, tag_names))
-            if on_epoch is not None:
-                on_epoch(epoch, loss, dev_f1[-1])
-            stale = 0 if dev_f1[-1] > best else stale + 1
-            if not stale:
-                best, best_weights = dev_f1[-1], copy.deepcopy(tagger.state_dict())
-            if stale >= settings.patience:
-                break
+    tagger = _new_tagger(train.features, tag_names, settings, seed).to(place)
+    tagger.draw_from(torch.Generator(place).manual_seed(seed))
+    optimizer = torch.optim.Adam(tagger.parameters(), lr=settings.learning_rate)
+    order = torch.Generator().manual_seed(seed)
+    dev_f1: list[float] = []
+    best = -1.0
+    best_weights = copy.deepcopy(tagger.state_dict())
+    stale = 0
+    for epoch in range(1, settings.epochs + 1):
+        loss = _epoch(tagger, optimizer, train.features, gold, settings=settings, order=order)
+        dev_f1.append(_f1(tagger, dev, tag_names))
+        if on_epoch is not None:
+            on_epoch(epoch, loss, dev_f1[-1])
+        stale = 0 if dev_f1[-1] > best else stale + 1
+        if not stale:
+            best, best_weights = dev_f1[-1], copy.deepcopy(tagger.state_dict())
+        if stale >= settings.patience:
+            break
     tagger.load_state_dict(best_weights)
     return TrainedHead(tagger.eval(), tuple(tag_names), tuple(dev_f1))
 
 
-def _new_tagger(features: WordFeatures, tag_names: Sequence[str], settings: TrainSettings) -> BiLstmCrfTagger:
-    return BiLstmCrfTagger(
-        features.vectors.shape[1],
-        constrained_crf(tag_names),
-        hidden_size=settings.hidden_size,
-        layers=settings.layers,
-        dropout=settings.dropout,
-    )
+def _new_tagger(
+    features: WordFeatures, tag_names: Sequence[str], settings: TrainSettings, seed: int
+) -> BiLstmCrfTagger:
+    with _GLOBAL_CHANCE, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return BiLstmCrfTagger(
+            features.vectors.shape[1],
+            constrained_crf(tag_names),
+            hidden_size=settings.hidden_size,
+            layers=settings.layers,
+            dropout=settings.dropout,
+        )
 
 
 def _epoch(
