@@ -12,6 +12,9 @@ from ner.mistakes import KINDS, mistakes_of
 from ner.score import SpanCounts, count_spans, difference, holm, interval
 from ner.tags import OUTSIDE, TaggedSentence, illegal_transitions
 
+CORE_TYPES = ("PER", "LOC", "ORG")
+"""The types that NER sets share; a set with more gets a second score over these alone."""
+
 COLLAPSED_BELOW = 5.0
 """F1 under which a head counts as collapsed (so does one that predicts no entity)."""
 
@@ -65,6 +68,7 @@ def summarise(outcomes: Sequence[Outcome], test: TestSet, *, seed: int) -> dict[
         "unk_rate": round(test.unk_rate[encoder], 6),
         "fertility": round(test.fertility[encoder], 6),
         "per_type": _per_type(counts),
+        **_core(counts, seed=seed),
         "collapsed": sum(collapsed),
         "errors": _error_kinds(outcomes[0], test),
         "trained_on": outcomes[0].train,
@@ -92,6 +96,24 @@ def _per_type(counts: Sequence[SpanCounts]) -> dict[str, dict[str, float]]:
             for name in ("precision", "recall", "f1")
         } | {"support": max(one.support().get(label, 0) for one in counts)}
     return result
+
+
+def _core(counts: Sequence[SpanCounts], *, seed: int) -> dict[str, Any]:
+    """`core`: the score over PER, LOC and ORG alone, of the same heads, where a set has other types too."""
+    labels = {label for one in counts for label in one.labels}
+    if labels <= set(CORE_TYPES) or not labels & set(CORE_TYPES):
+        return {}
+    kept = [one.only(CORE_TYPES) for one in counts]
+    scores = [one.total().f1 for one in kept]
+    spread = interval([one.by_sentence() for one in kept], seed=seed)
+    return {
+        "core": {
+            "types": [label for label in CORE_TYPES if label in labels],
+            "f1_mean": _rounded(statistics.fmean(scores)),
+            "f1": [_rounded(score) for score in scores],
+            "ci95": [_rounded(spread.low), _rounded(spread.high)],
+        }
+    }
 
 
 def _error_kinds(outcome: Outcome, test: TestSet) -> dict[str, int]:

@@ -4,7 +4,7 @@
 Bootstrap intervals resample seeds and sentences together: the spread over seeds alone understates them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,12 @@ class SpanCounts:
 
     def support(self) -> dict[str, int]:
         return dict(zip(self.labels, map(int, self.gold.sum(axis=0)), strict=True))
+
+    def only(self, labels: Collection[str]) -> "SpanCounts":
+        """The counts of these types alone."""
+        kept = [index for index, label in enumerate(self.labels) if label in labels]
+        names = tuple(self.labels[index] for index in kept)
+        return SpanCounts(names, self.matched[:, kept], self.predicted[:, kept], self.gold[:, kept])
 
     def by_sentence(self) -> Ints:
         """[sentences, 3]: matched, predicted, gold over all types."""

@@ -64,8 +64,8 @@ class Run:
         with store.locked(self.directory):
             for folder in (self.directory, self.directory / "corpus", self.pretraining, self.ner):
                 store.recover(folder)
-            for folder in ("data", "checkpoints"):
-                store.recover(self.pretraining / folder)
+            for name in ("data", "checkpoints"):
+                store.recover(self.pretraining / name)
             yield
 
     def save_settings(self) -> None:
