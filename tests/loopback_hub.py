@@ -6,7 +6,6 @@ k-th request: an HTTP status, a dropped connection, or an answer lost after the 
 """
 
 import base64
-import contextlib
 import hashlib
 import json
 import re
@@ -89,7 +88,8 @@ class LoopbackHub:
         self.requests: list[tuple[str, str]] = []
         self.corrupt: str | None = None  # a file whose content is damaged when it is committed
         self.served: dict[str, bytes] = {}  # files that are sent with other content than was promised
-        self.watch: Callable[[int, str], None] | None = None  # told of each request: `asked`, then `done`
+        # told of each request: `asked`, then `done`; true when the asker died at that moment
+        self.watch: Callable[[int, str], bool] | None = None
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -115,9 +115,8 @@ class LoopbackHub:
             self.requests.append((method, path))
             return len(self.requests) - 1
 
-    def tell(self, number: int, moment: str) -> None:
-        if self.watch:
-            self.watch(number, moment)
+    def asker_died(self, number: int, moment: str) -> bool:
+        return self.watch is not None and self.watch(number, moment)
 
     def fault_at(self, number: int) -> int | str | None:
         if self.fault and self.fault.at <= number < self.fault.at + self.fault.times:
@@ -320,16 +319,13 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             body = self.read_body()
             path = self.path.partition("?")[0]
             number = hub.count(self.command, path)
-            hub.tell(number, "asked")
-            fault = hub.fault_at(number)
+            fault = "reset" if hub.asker_died(number, "asked") else hub.fault_at(number)
             answer = None if fault == "reset" else self.outcome(path, body, fault)
-            hub.tell(number, "done")
-            if answer is None or fault == "lost":
+            if answer is None or fault == "lost" or hub.asker_died(number, "done"):
                 self.close_connection = True
                 self.connection.close()
             else:
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the asker may be dead
-                    self.reply(answer)
+                self.reply(answer)
 
         def outcome(self, path: str, body: bytes, fault: int | str | None) -> Answer:
             signed = path.startswith("/_lfs/")  # upload addresses carry their own right

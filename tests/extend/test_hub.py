@@ -1,18 +1,11 @@
 """Checkpoint folders, hub names and hub datasets: taken only when whole, plain and finite."""
 
-import io
 import json
 import math
-import os
 import pickle
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
-import huggingface_hub
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -30,10 +23,7 @@ from transformers import (
 from extend.architectures import ARCHITECTURES as EXTENDABLE
 from extend.errors import (
     CheckpointError,
-    DataError,
     ExtendError,
-    NetworkError,
-    PathError,
     RefusedError,
     UsageError,
 )
@@ -41,14 +31,10 @@ from extend.growth import grow_
 from extend.hub import (
     load_encoder,
     load_pretraining_model,
-    resolve_base,
     save_model,
-    stream_dataset,
 )
 from extend.hub.load import LOADABLE
-from extend.hub.streaming import parse_spec
 from extend.store import publish_directory
-from tests.loopback_hub import Fault, LoopbackHub
 from tests.models import ARCHITECTURES, tiny_checkpoint, tiny_model
 
 SIZES = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -363,238 +349,3 @@ def test_a_model_type_that_transformers_lacks(folder):
     with pytest.raises(UsageError, match="nothing-known") as told:
         load_encoder(folder)
     assert told.value.name == "E-ARCHITECTURE"
-
-
-# resolving a base
-
-
-def test_a_folder_is_taken_as_it_is(folder):
-    base = resolve_base(str(folder), revision=None)
-    assert (base.name, base.revision, base.directory) == (str(folder), None, folder)
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder", "a/b/c", "nowhere/", "a b/c", "x\u202ey"])
-def test_a_path_that_is_not_there(name):
-    with pytest.raises(PathError) as told:
-        resolve_base(name, revision=None)
-    assert told.value.exit_code == 4
-    assert "\u202e" not in told.value.message("vocab")
-
-
-def test_a_file_and_an_empty_folder_are_no_base(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(PathError):
-        resolve_base(str(tmp_path / "file"), revision=None)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"no config\.json"):
-        resolve_base(str(tmp_path / "empty"), revision=None)
-
-
-def test_offline_and_not_in_the_cache(tmp_path):
-    with pytest.raises(NetworkError) as told:
-        resolve_base("someone/base", revision=None, cache=tmp_path)
-    assert told.value.name == "E-OFFLINE"
-    assert told.value.exit_code == 6
-    assert "--offline" in told.value.next
-
-
-@pytest.fixture
-def online(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    return monkeypatch
-
-
-@pytest.fixture
-def published(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def resolve(hub, cache, **options):
-    options = {"revision": None, "endpoint": hub.url, "cache": cache, "wait": lambda seconds: None, **options}
-    return resolve_base("someone/base", **options)
-
-
-def test_a_hub_name_becomes_a_folder_pinned_to_its_commit(published, tmp_path, online):
-    with LoopbackHub() as hub:
-        others = {"pytorch_model.bin": b"x", "evil.py": b"x", "onnx/model.onnx": b"x", "big.json": b"{}"}
-        first = hub.add("someone/base", {**published, **others})
-        hub.add("someone/base", {**published, "vocab.txt": b"other\n"})
-        base = resolve(hub, tmp_path / "cache", revision=first)
-        head = resolve(hub, tmp_path / "cache")
-        assert base.revision == first
-        assert head.revision == hub.repositories["someone/base"].head
-        got = {path.name: path.read_bytes() for path in base.directory.rglob("*") if path.is_file()}
-        assert got == published
-        assert (head.directory / "vocab.txt").read_bytes() == b"other\n"
-    load_pretraining_model(base.directory)
-    online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert resolve_base("someone/base", revision=first, cache=tmp_path / "cache") == base
-    assert resolve_base("someone/base", revision=None, cache=tmp_path / "cache") == head
-
-
-def test_what_is_in_the_cache_is_not_fetched_again(published, tmp_path, online):
-    with LoopbackHub() as hub:
-        hub.add("someone/base", published)
-        base = resolve(hub, tmp_path / "cache")
-        before = len(hub.requests)
-        assert resolve(hub, tmp_path / "cache") == base
-        assert not any("/resolve/" in path for method, path in hub.requests[before:] if method == "GET")
-
-
-def test_only_pickles_on_the_hub_are_refused_before_any_download(published, tmp_path, online):
-    del published["model.safetensors"]
-    with LoopbackHub() as hub:
-        hub.add("someone/base", {**published, "pytorch_model.bin": b"x"})
-        with pytest.raises(RefusedError) as told:
-            resolve(hub, tmp_path / "cache")
-        assert told.value.name == "E-PICKLE"
-        assert not any("/resolve/" in path for _, path in hub.requests)
-
-
-@pytest.mark.parametrize("gone", ["config.json", "model.safetensors"])
-def test_a_hub_name_that_is_no_checkpoint(published, tmp_path, online, gone):
-    del published[gone]
-    with LoopbackHub() as hub:
-        hub.add("someone/base", published)
-        with pytest.raises(CheckpointError):
-            resolve(hub, tmp_path / "cache")
-
-
-def test_unknown_names_and_revisions(published, tmp_path, online):
-    with LoopbackHub() as hub:
-        with pytest.raises(NetworkError) as told:
-            resolve(hub, tmp_path / "cache")
-        assert told.value.name == "E-NOT-FOUND"
-        hub.add("someone/base", published)
-        with pytest.raises(NetworkError, match="no such revision"):
-            resolve(hub, tmp_path / "cache", revision="v9")
-
-
-@pytest.mark.parametrize("kind", [500, "reset", 403])
-def test_a_hub_that_fails(published, tmp_path, online, kind):
-    online.setattr("time.sleep", lambda seconds: None)
-    with LoopbackHub(fault=Fault(0, kind, times=10**6)) as hub:
-        hub.add("someone/base", published)
-        with pytest.raises(NetworkError) as told:
-            resolve(hub, tmp_path / "cache")
-        assert told.value.exit_code == 6
-        hub.fault = Fault(len(hub.requests), kind if kind != 403 else 503)
-        assert resolve(hub, tmp_path / "cache").directory.is_dir()
-
-
-def test_a_download_that_does_not_match_is_removed(published, tmp_path, online):
-    with LoopbackHub() as hub:
-        hub.add("someone/base", published)
-        hub.served["model.safetensors"] = b"\0" * len(published["model.safetensors"])
-        with pytest.raises(CheckpointError, match=r"model\.safetensors .* arrived damaged") as told:
-            resolve(hub, tmp_path / "cache")
-        assert told.value.name == "E-DOWNLOAD"
-        hub.served.clear()
-        base = resolve(hub, tmp_path / "cache")
-        assert (base.directory / "model.safetensors").read_bytes() == published["model.safetensors"]
-
-
-# datasets
-
-
-@pytest.mark.parametrize(
-    ("spec", "parts"),
-    [
-        ("hf:a/b", ("a/b", None, "train")),
-        ("hf:a/b:20231101.ug", ("a/b", "20231101.ug", "train")),
-        ("hf:a/b:c:test", ("a/b", "c", "test")),
-        ("hf:a/b::test", ("a/b", None, "test")),
-    ],
-)
-def test_dataset_names(spec, parts):
-    assert parse_spec(spec) == parts
-
-
-@pytest.mark.parametrize("spec", ["a/b", "hf:", "hf::x", "hf:a:b:c:d"])
-def test_dataset_names_that_are_none(spec):
-    with pytest.raises(UsageError):
-        next(stream_dataset(spec))
-
-
-def records(folder: Path, rows: list[object]) -> str:
-    folder.mkdir()
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
-    return f"hf:{folder}"
-
-
-def test_records_become_documents(tmp_path):
-    texts = ["මම ගෙදර", " \n", "b\nc"]
-    spec = records(tmp_path / "set", [{"id": str(index), "text": text} for index, text in enumerate(texts)])
-    documents = list(stream_dataset(spec, language="si"))
-    assert [document.text for document in documents] == ["මම ගෙදර", "b\nc"]
-    assert all(document.language == "si" and document.source == spec for document in documents)
-    assert all(document.starts_document for document in documents)
-
-
-def test_the_column_of_text(tmp_path):
-    one = records(tmp_path / "one", [{"n": 1, "sentence": "x"}])
-    assert [document.text for document in stream_dataset(one)] == ["x"]
-    two = records(tmp_path / "two", [{"a": "x", "b": "y"}])
-    assert [document.text for document in stream_dataset(two, column="b")] == ["y"]
-    with pytest.raises(DataError, match="no column `text`") as told:
-        next(stream_dataset(two))
-    assert "a, b" in told.value.why
-
-
-def test_a_missing_split_and_an_empty_folder(tmp_path):
-    spec = records(tmp_path / "set", [{"text": "x"}])
-    with pytest.raises(UsageError, match="no such configuration or split"):
-        next(stream_dataset(f"{spec}::validation"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ExtendError) as told:
-        next(stream_dataset(f"hf:{tmp_path / 'empty'}"))
-    assert told.value.exit_code in (3, 6)
-
-
-def test_a_dataset_of_the_hub_when_offline():
-    with pytest.raises(NetworkError) as told:
-        next(stream_dataset("hf:nobody/nothing:xx"))
-    assert told.value.exit_code == 6
-
-
-STREAM = """
-import json, sys
-from extend.errors import ExtendError
-from extend.hub import stream_dataset
-for spec in sys.argv[1:]:
-    try:
-        print(json.dumps([document.text for document in stream_dataset(spec)]))
-    except ExtendError as error:
-        print(json.dumps(error.name))
-"""
-
-
-def test_streamed_from_a_hub_by_a_fresh_process(tmp_path):
-    """The client reads its endpoint when it is imported, so it takes a process of its own."""
-    table = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({"id": ["1", "2"], "text": ["මම", "ගෙදර"]}), table)
-    card = (
-        "---\nconfigs:\n- config_name: 20231101.si\n  data_files:\n  - split: train\n"
-        "    path: 20231101.si/train-*\n---\n"
-    )
-    wikipedia = {"README.md": card.encode(), "20231101.si/train-0.parquet": table.getvalue()}
-    asked = {
-        "hf:wiki/pedia:20231101.si": ["මම", "ගෙදර"],
-        "hf:wiki/pedia:20231101.xx": "E-CORPUS",
-        "hf:wiki/pedia:20231101.si:dev": "E-CORPUS",
-        "hf:no/such": "E-NOT-FOUND",
-        "hf:no/files": "E-CORPUS",
-        "hf:some/script": "E-REMOTE-CODE",
-    }
-    with LoopbackHub() as hub:
-        hub.add("wiki/pedia", wikipedia)
-        hub.add("no/files", {"README.md": b"nothing\n"})
-        hub.add("some/script", {"script.py": b"raise SystemExit('run')\n"})
-        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-        command = [sys.executable, "-c", STREAM, *asked]
-        done = subprocess.run(
-            command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=True
-        )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert dict(zip(asked, answers, strict=True)) == asked

@@ -1,13 +1,10 @@
 """Push with the real client against a local hub: one commit, all or nothing, nothing secret."""
 
-import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import huggingface_hub
@@ -15,49 +12,22 @@ import pytest
 import torch
 
 from extend.errors import CheckpointError, DataError, NetworkError, RefusedError
-from extend.hub import connection, load_pretraining_model, push_checkpoint, save_model
+from extend.hub import connection, load_pretraining_model, push_checkpoint
 from extend.hub import push as push_room
 from extend.store import MANIFEST, publish_directory
 from tests.loopback_hub import Fault, LoopbackHub
-from tests.models import tiny_checkpoint, tiny_model
-
-REPO = "me/tiny"
-TOKEN = "hf_" + "Sentinel" * 5
-FILES = (
-    "README.md",
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
-CARD = "---\nlanguage: si\nlicense: apache-2.0\n---\n# Tiny\n"
+from tests.models import tiny_checkpoint
+from tests.publishing import CARD, FILES, REPO, TOKEN, checkpoint_with_card, content, go_online, push, remote
 
 
 @pytest.fixture(autouse=True)
 def _online(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    go_online(monkeypatch)
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    directory = tiny_checkpoint(tmp_path / "model", hidden=16, layers=1)
-    (directory / "README.md").write_text(CARD, encoding="utf-8")
-    return directory
-
-
-def push(hub, directory, **options):
-    return push_checkpoint(directory, REPO, endpoint=hub.url, wait=lambda seconds: None, **options)
-
-
-def content(directory: Path) -> dict[str, bytes]:
-    return {name: (directory / name).read_bytes() for name in FILES if (directory / name).is_file()}
-
-
-def remote(hub, revision="main") -> dict[str, bytes]:
-    files = hub.repositories[REPO].files(revision)
-    return {name: blob.content for name, blob in files.items() if name != ".gitattributes"}
+    return checkpoint_with_card(tmp_path / "model")
 
 
 def test_one_commit_holds_exactly_the_checkpoint(checkpoint):
@@ -211,102 +181,6 @@ def test_a_folder_that_is_not_what_was_written_is_refused(tmp_path):
     assert told.value.name == "E-DAMAGED"
 
 
-def requests_of_a_push(directory) -> int:
-    with LoopbackHub() as hub:
-        push(hub, directory)
-        return len(hub.requests)
-
-
-REQUESTS = 10
-COMMIT = 7  # the request that makes the commit
-
-
-def test_the_fault_matrix_covers_every_request(checkpoint):
-    assert requests_of_a_push(checkpoint) == REQUESTS
-
-
-@pytest.fixture
-def _no_sleep(monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-
-
-@pytest.mark.usefixtures("_no_sleep")
-@pytest.mark.parametrize("kind", [429, 503, "reset", "lost"])
-@pytest.mark.parametrize("at", range(REQUESTS))
-def test_one_transient_fault_anywhere_is_survived(checkpoint, at, kind):
-    with LoopbackHub(fault=Fault(at, kind)) as hub:
-        result = push(hub, checkpoint)
-        assert remote(hub) == content(checkpoint)
-        assert len(hub.repositories[REPO].commits) == 2
-        assert result.commit == hub.repositories[REPO].head
-
-
-@pytest.mark.usefixtures("_no_sleep")
-@pytest.mark.parametrize("kind", [500, "lost", 403])
-@pytest.mark.parametrize("at", range(REQUESTS))
-def test_a_hub_that_stays_down_leaves_the_old_or_the_new_and_the_next_run_completes(checkpoint, at, kind):
-    with LoopbackHub() as hub:
-        push(hub, checkpoint)
-        old = remote(hub)
-        (checkpoint / "README.md").write_text(CARD + "changed\n")
-        save_model(tiny_model(hidden=16, layers=1, seed=9), checkpoint)
-        new = content(checkpoint)
-        assert old != new
-        hub.fault = Fault(len(hub.requests) + at, kind, times=10**6)
-        with pytest.raises(NetworkError) as told:
-            push(hub, checkpoint)
-        assert told.value.exit_code == 6
-        assert told.value.next
-        assert remote(hub) in (old, new)
-        assert all(set(files) >= set(FILES) for _, files in hub.repositories[REPO].commits[1:])
-        hub.fault = None
-        push(hub, checkpoint)
-        assert remote(hub) == new
-        assert content(checkpoint) == new
-        assert len(hub.repositories[REPO].commits) == 3
-
-
-def push_and_be_killed(hub, directory, at: int, moment: str) -> int:
-    """Push in a forked process that the hub kills at its request number `at`, before or after doing it."""
-    first, children, forked = len(hub.requests), [], threading.Event()
-
-    def kill(number: int, reached: str) -> None:
-        if (number - first, reached) == (at, moment):
-            forked.wait()
-            os.kill(children[0], signal.SIGKILL)
-            os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
-
-    hub.watch = kill
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with contextlib.suppress(BaseException):
-            push(hub, directory)
-            code = 0
-        os._exit(code)
-    children.append(child)
-    forked.set()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    hub.watch = None
-    return status
-
-
-@pytest.mark.parametrize("moment", ["asked", "done"])
-@pytest.mark.parametrize("at", range(REQUESTS))
-def test_killed_at_any_request_the_head_is_old_or_new_and_the_next_run_completes(checkpoint, at, moment):
-    with LoopbackHub() as hub:
-        push(hub, checkpoint)
-        old = remote(hub)
-        (checkpoint / "README.md").write_text(CARD + "changed\n")
-        save_model(tiny_model(hidden=16, layers=1, seed=9), checkpoint)
-        new = content(checkpoint)
-        assert push_and_be_killed(hub, checkpoint, at, moment) == -signal.SIGKILL
-        assert remote(hub) == (new if (at, moment) >= (COMMIT, "done") else old)
-        push(hub, checkpoint)
-        assert remote(hub) == new
-        assert len(hub.repositories[REPO].commits) == 3
-
-
 @pytest.mark.parametrize(
     ("status", "name"), [(401, "E-AUTH"), (403, "E-AUTH"), (404, "E-NOT-FOUND"), (400, "E-HUB")]
 )
@@ -334,35 +208,6 @@ def test_tokens_are_cut_out_of_foreign_words():
     assert "z" * 10 not in shown
 
 
-def test_a_head_that_moved_is_a_conflict_and_nothing_is_overwritten(checkpoint, monkeypatch):
-    with LoopbackHub() as hub:
-        push(hub, checkpoint)
-        (checkpoint / "README.md").write_text(CARD + "more\n")
-        create = push_room._create_commit
-
-        def meanwhile(*arguments, **options):
-            hub.add(REPO, {**remote(hub), "theirs.md": b"x"})
-            return create(*arguments, **options)
-
-        monkeypatch.setattr(push_room, "_create_commit", meanwhile)
-        with pytest.raises(NetworkError) as told:
-            push(hub, checkpoint)
-        assert told.value.name == "E-CONFLICT"
-        heads = [sha for sha, _ in hub.repositories[REPO].commits]
-        assert heads[-2] in told.value.why
-        assert heads[-1] in told.value.why
-        assert remote(hub)["README.md"] == CARD.encode()
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "vocab.txt"])
-def test_what_the_hub_holds_is_compared_afterwards(checkpoint, name):
-    with LoopbackHub() as hub:
-        hub.corrupt = name
-        with pytest.raises(NetworkError, match=name) as told:
-            push(hub, checkpoint)
-    assert told.value.name == "E-REMOTE-DIFFERS"
-
-
 def test_a_card_that_the_hub_does_not_take(checkpoint):
     (checkpoint / "README.md").write_text("---\n[\n---\n")
     with LoopbackHub() as hub, pytest.raises(DataError) as told:
@@ -383,32 +228,6 @@ def test_offline_is_told_at_once(checkpoint, monkeypatch):
         push_checkpoint(checkpoint, REPO)
     assert told.value.name == "E-OFFLINE"
     assert told.value.exit_code == 6
-
-
-def test_nothing_listens(checkpoint):
-    with LoopbackHub() as hub:
-        pass
-    waited = []
-    with pytest.raises(NetworkError) as told:
-        push_checkpoint(checkpoint, REPO, endpoint=hub.url, wait=waited.append)
-    assert told.value.name == "E-NETWORK"
-    assert waited == [1, 2, 4, 8]
-
-
-def test_the_server_s_own_waiting_time_is_kept_to_a_minute():
-    class Response:
-        def __init__(self, after):
-            self.headers, self.status_code = {"Retry-After": after}, 429
-
-    def error(after):
-        made = huggingface_hub.errors.HfHubHTTPError.__new__(huggingface_hub.errors.HfHubHTTPError)
-        made.response = Response(after)
-        return made
-
-    assert connection.pause(error("7"), 0) == 7
-    assert connection.pause(error("9000"), 0) == 60
-    assert connection.pause(error("soon"), 3) == 8
-    assert connection.pause(ConnectionError(), 1) == 2
 
 
 RELOAD = """
