@@ -41,7 +41,7 @@ def _status(path: Path) -> os.stat_result:
 def _matches(pattern: str) -> Iterator[Path]:
     shown = escaped(pattern)
     path = Path(pattern)
-    if path.is_dir():
+    if os.path.isdir(pattern):  # unlike Path's, these answer False for names too long or not allowed
         files = list(_readable_below(path))
         if not files:
             raise DataError(
@@ -50,10 +50,10 @@ def _matches(pattern: str) -> Iterator[Path]:
                 why="readable endings: " + ", ".join(READERS),
             )
         yield from files
-    elif path.exists():
+    elif os.path.exists(pattern):
         yield path
     else:
-        matched = [Path(match) for match in glob.glob(pattern, recursive=True)]
+        matched = [Path(match) for match in glob.glob(pattern, recursive=True) if "\0" not in pattern]
         if not matched:
             raise PathError(
                 f"no such file or folder: {shown}", name="E-PATH", next="check the path given as corpus"

@@ -265,6 +265,8 @@ class TestFindFiles:
             ("pipe.txt", "E-PATH"),
             ("dangling.txt", "E-PATH"),
             ("bad\u202ename.txt", "E-PATH"),
+            ("x" * 5000, "E-PATH"),
+            ("nul\0byte.txt", "E-PATH"),
         ],
     )
     def test_what_cannot_be_read_is_told(self, pattern, name, tmp_path):
