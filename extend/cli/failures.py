@@ -1,6 +1,7 @@
 """How a failure ends a process: the message form, the exit code, and a traceback only where it belongs."""
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -10,6 +11,9 @@ from pathlib import Path
 from extend import store
 from extend.cli.output import print_json
 from extend.errors import ExtendError, InterruptedRun, OutOfMemoryError, UsageError, escaped
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How the libraries written in Rust (safetensors, tokenizers) tell a failed system call."""
 
 
 def tell(
@@ -25,7 +29,7 @@ def tell(
     What no room foresaw is a bug: one line, and the traceback in a log file in `directory`, or in the
     folder for temporary files when there is no run yet.
     """
-    told = as_told(error)
+    told = as_told(error, directory)
     if told is None:
         told = _bug(error, None if debug else _log(error, directory))
     if debug:
@@ -36,8 +40,8 @@ def tell(
     return told.exit_code
 
 
-def as_told(error: BaseException) -> ExtendError | None:
-    """The told form of a failure, or None for a bug."""
+def as_told(error: BaseException, directory: Path | None = None) -> ExtendError | None:
+    """The told form of a failure, or None for a bug. `directory` is named when the failure names no path."""
     if isinstance(error, ExtendError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -59,6 +63,8 @@ def as_told(error: BaseException) -> ExtendError | None:
         )
     if isinstance(error, OSError) and error.errno and error.filename is not None:
         return store.as_extend_error(error, Path(os.fsdecode(error.filename)))
+    if number := _OS_ERROR.search(str(error)):
+        return store.as_extend_error(OSError(int(number[1]), ""), directory or Path())
     if (
         isinstance(error, ModuleNotFoundError)
         and error.name

@@ -59,7 +59,6 @@ def learn_vocabulary(run: Run, on_progress: OnProgress = silent) -> dict[str, An
     settings = vocabulary_settings(run)
     with run.held():
         if not run.finished(STAGE, settings):
-            run.save_settings()
             _learn(run, on_progress)
             run.record(STAGE, settings, {"vocab": run.vocabulary})
         report: dict[str, Any] = store.read_json(run.vocabulary / "report.json")
@@ -105,6 +104,7 @@ def _learn(run: Run, on_progress: OnProgress) -> None:
         seconds=time.monotonic() - started,
     )
     on_progress(Progress(STAGE, 3, 4, "writing and reloading"))
+    run.save_settings()
     with store.publish_directory(run.vocabulary) as folder:
         target = store.make_directory(folder / "tokenizer")
         save_tokenizer(extended, target, base=base_folder)

@@ -246,6 +246,8 @@ def test_a_plain_terminal_gets_escapes() -> None:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 10, "E-MEMORY"),
         (FileNotFoundError(2, "No such file or directory", "corpus.txt"), 4, "E-PATH"),
         (OSError(28, "No space left on device", "model.safetensors"), 5, "E-NO-SPACE"),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), 5, "E-NO-SPACE"),
+        (RuntimeError("Permission denied (os error 13)"), 4, "E-PATH"),
         (ModuleNotFoundError("No module named 'gensim'", name="gensim"), 2, "E-PACKAGE"),
     ],
 )
