@@ -55,6 +55,7 @@ def _fsync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> Path:
+    """Make a folder and its parents; one that is there already is fine. Raises PathError or SpaceError."""
     with _told(directory):
         directory.mkdir(parents=True, exist_ok=True)
     return directory
@@ -78,6 +79,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Replace `path` with `text` in UTF-8, atomically. Raises PathError or SpaceError."""
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -104,10 +106,12 @@ def append_bytes(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
+    """Add one line and hand it to the operating system at once."""
     append_bytes(path, line.encode("utf-8") + b"\n")
 
 
 def sha256_file(path: Path) -> str:
+    """The file's sha256 in hexadecimal. Raises PathError."""
     with _told(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

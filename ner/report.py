@@ -43,6 +43,7 @@ def write_results(
 
 
 def prediction_name(outcome: Outcome) -> str:
+    """`ENCODER-TRAIN-TEST-seedN.conll`, the file of one head's predictions on one set."""
     return f"{outcome.encoder}-{outcome.train}-{outcome.test}-seed{outcome.seed}.conll"
 
 

@@ -83,6 +83,7 @@ class Difference:
 
 
 def rates(matched: int, predicted: int, gold: int) -> Rates:
+    """Precision, recall and F1 in percent of span counts; 0 where there is nothing to divide by."""
     precision = 100 * matched / predicted if predicted else 0.0
     recall = 100 * matched / gold if gold else 0.0
     return Rates(precision, recall, 100 * 2 * matched / (predicted + gold) if predicted + gold else 0.0)

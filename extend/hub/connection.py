@@ -53,6 +53,7 @@ def connect(endpoint: str | None = None) -> HfApi:
 
 
 def offline() -> NetworkError:
+    """The refusal of any request while offline mode is on."""
     return NetworkError(
         "the hub cannot be asked: offline mode is on",
         name="E-OFFLINE",
@@ -74,6 +75,7 @@ def retried(act: Callable[[], ResultT], *, wait: Wait = time.sleep) -> ResultT:
 
 
 def is_transient(error: BaseException) -> bool:
+    """Whether the same request may pass a moment later; being offline on purpose does not pass."""
     if isinstance(error, OfflineModeIsEnabled):
         return False
     return not isinstance(error, HfHubHTTPError) or error.response.status_code in TRANSIENT
@@ -139,6 +141,7 @@ def shown(error: BaseException) -> str:
 
 
 def redacted(text: str) -> str:
+    """The text without the live token and without anything shaped like one."""
     live = get_token()
     if live:
         text = text.replace(live, "hf_***")

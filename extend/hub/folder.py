@@ -45,6 +45,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def refuse_remote_code(path: Path, settings: Mapping[str, Any]) -> None:
+    """Raise RefusedError when a configuration asks, at any depth, for code of its own or an unknown kernel."""
     for key, value in settings.items():
         attention = "attn_implementation" in key and not key.endswith("autoset")
         asks = key in ("auto_map", "custom_pipelines", "trust_remote_code") and value
@@ -101,6 +102,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def pickled(place: str, example: str) -> RefusedError:
+    """The refusal of a checkpoint whose weights exist only as a pickle."""
     return RefusedError(
         f"{place} has its weights only as a pickle ({escaped(example)})",
         name="E-PICKLE",
@@ -124,6 +126,7 @@ def _check_index(directory: Path, shapes: Mapping[str, object]) -> None:
 
 
 def missing_tensors(directory: Path, names: list[str]) -> CheckpointError:
+    """The refusal of a checkpoint that lacks weights its architecture has."""
     return CheckpointError(
         f"{directory} lacks {len(names)} tensors: {_first(names)}",
         name="E-TENSORS",
@@ -137,6 +140,7 @@ def _first(names: list[str], count: int = 5) -> str:
 
 
 def unsupported(place: str, found: str, supported: str) -> UsageError:
+    """The refusal of an architecture that cannot be extended, with those that can."""
     return UsageError(
         f"{place} holds {escaped(found)}, which cannot be extended",
         name="E-ARCHITECTURE",

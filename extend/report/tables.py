@@ -102,6 +102,7 @@ def summary_rows(report: RunReport) -> list[dict[str, str]]:
 
 
 def with_interval(value: float | None, bounds: Interval) -> str:
+    """`43.0 [41.2, 44.9]`; the interval only where there is one."""
     return number(value) + (f" {span(bounds)}" if value is not None and bounds else "")
 
 
@@ -164,17 +165,14 @@ def _chance(p: float | None) -> str:
 
 def _cautions(report: RunReport) -> Iterator[Finding]:
     for stage in report.ner:
-        yield from (
-            Finding("note", f"{stage.protocol.capitalize()}: {shown(told, limit=200)}.")
-            for told in stage.warnings
-        )
-        for score in stage.scores:
-            if score.collapsed:
-                yield Finding(
-                    "loss", f"{_name(stage, score)}: {score.collapsed} of {len(score.f1)} seeds collapsed."
-                )
-            if len(score.f1) == 1:
-                yield Finding("note", f"{_name(stage, score)}: one seed only, its spread is unknown.")
+        protocol = stage.protocol.capitalize()
+        yield from (Finding("note", f"{protocol}: {shown(told, limit=200)}.") for told in stage.warnings)
+        if collapsed := [score for score in stage.scores if score.collapsed]:
+            told = "; ".join(f"{_name(score)}, {score.collapsed} of {len(score.f1)}" for score in collapsed)
+            yield Finding("loss", f"{protocol}, collapsed seeds: {told}.")
+        if single := [score for score in stage.scores if len(score.f1) == 1]:
+            told = "all encoders" if len(single) == len(stage.scores) else "; ".join(map(_name, single))
+            yield Finding("note", f"{protocol}, one seed only, spread unknown: {told}.")
     counts = report.vocabulary.counts if report.vocabulary else {}
     if counts.get("drift.words_newly_unk"):
         yield Finding(
@@ -187,9 +185,8 @@ def _cautions(report: RunReport) -> Iterator[Finding]:
         )
 
 
-def _name(stage: NerStage, score: NerScore) -> str:
-    encoder, language = shown(score.encoder, limit=40), shown(score.language, limit=40)
-    return f"{stage.protocol.capitalize()}, {encoder} on {language}"
+def _name(score: NerScore) -> str:
+    return f"{shown(score.encoder, limit=40)} on {shown(score.language, limit=40)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def whole(value: float | None) -> str:
+    """A number without decimals."""
     return number(value, 0)
 
 

@@ -41,6 +41,7 @@ POOLS = ("train", "dev", "test")
 
 
 def cumulative(weights: Sequence[float]) -> tuple[float, ...]:
+    """Running sums, as `random.choices` wants them."""
     return tuple(itertools.accumulate(weights))
 
 
