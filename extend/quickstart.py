@@ -96,6 +96,18 @@ def quickstart(
     }
 
 
+def check(directory: Path, seed: int = 1, *, plan: Plan | None = None) -> dict[str, Any]:
+    """What a dry run of `quickstart` says: where, with which seed and plan. Writes nothing.
+
+    Raises what `quickstart` would before its first write.
+    """
+    plan = plan or Plan()
+    run = _open(directory, NEW_LANGUAGE, _extension_settings(directory, seed, plan))
+    run.check_folder()
+    run.finished("world", _world_settings(run, plan.world))
+    return {"stage": "quickstart", "run": str(directory), "seed": seed, "plan": dataclasses.asdict(plan)}
+
+
 def _open(directory: Path, language: str, settings: RunSettings) -> recipe.Run:
     return recipe.open_run(settings, directory, resolve(language))
 
@@ -105,7 +117,7 @@ def _under(name: str, on_progress: recipe.OnProgress) -> Callable[[Progress], No
 
 
 def _make_world(run: recipe.Run, size: WorldSize, on_progress: recipe.OnProgress) -> None:
-    wanted = {"seed": run.settings.seed, **dataclasses.asdict(size)}
+    wanted = _world_settings(run, size)
     target = run.directory / "world"
     on_progress(Progress("world", 0, 1, "making four languages"))
     with run.held():
@@ -115,6 +127,10 @@ def _make_world(run: recipe.Run, size: WorldSize, on_progress: recipe.OnProgress
                 write_world(make_world(seed=run.settings.seed, size=size), folder)
             run.record("world", wanted, {"world": target})
     on_progress(Progress("world", 1, 1, "four languages made"))
+
+
+def _world_settings(run: recipe.Run, size: WorldSize) -> dict[str, Any]:
+    return {"seed": run.settings.seed, **dataclasses.asdict(size)}
 
 
 def _training(plan: Plan, steps: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The chain: vocab, grow, pretrain, and the whole of it in one command."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import every_value, facts, table
+from extend.cli.output import every_value, facts, figure, table
 from extend.cli.runs import open_run, per_language, with_config
 
 _PANEL = "The chain"
@@ -32,12 +32,23 @@ def _vocabulary_text(result: Result) -> Iterable[RenderableType]:
 
 
 def _encoders_text(result: Result) -> Iterable[RenderableType]:
+    if "stage" in result:
+        yield from every_value(result)
+        return
     columns = ["unk_rate", "fertility", "mlm_loss", "zero_shot_f1", "supervised_f1", "source_f1"]
-    encoders = result.get("encoders", {})
-    rows = [[name, *(one.get(column) for column in columns)] for name, one in encoders.items()]
+    rows = [
+        [name, *(_with_interval(one, column) for column in columns)]
+        for name, one in result["encoders"].items()
+    ]
     yield table(["encoder", *(column.replace("_", " ") for column in columns)], rows)
     yield from facts(result, "seconds")
-    yield from (f"wrote {path}" for path in result.get("files", ()))
+    yield from (f"wrote {path}" for path in result["files"])
+
+
+def _with_interval(one: Mapping[str, Any], column: str) -> str:
+    ends = one.get(column.replace("_f1", "_ci95")) if column.endswith("_f1") else None
+    shown = figure(one.get(column))
+    return f"{shown} [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else shown
 
 
 def register(app: typer.Typer) -> None:
@@ -165,4 +176,6 @@ def quickstart(
 
     call.directory = directory
     seed = 1 if call.talk.seed is None else call.talk.seed
+    if call.talk.dry_run:
+        return story.check(directory, seed)
     return story.quickstart(directory, seed, call.display)

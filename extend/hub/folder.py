@@ -45,7 +45,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def refuse_remote_code(path: Path, settings: Mapping[str, Any]) -> None:
-    """Raise RefusedError when a configuration asks, at any depth, for code of its own or an unknown kernel."""
+    """Raise RefusedError when a configuration asks, at any depth, for its own code or an unknown kernel."""
     for key, value in settings.items():
         attention = "attn_implementation" in key and not key.endswith("autoset")
         asks = key in ("auto_map", "custom_pipelines", "trust_remote_code") and value

@@ -31,6 +31,7 @@ def check(run: Run, stage: str) -> dict[str, Any]:
         "run": (_base, _corpus, _growth, _replay, check_evaluation),
         "report": (_done,),
     }
+    run.check_folder()
     plan: dict[str, Any] = {"run": str(run.directory), "language": run.language.code, "stage": stage}
     for part in checks[stage]:
         plan |= part(run)

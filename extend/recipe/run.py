@@ -1,6 +1,7 @@
 """A run folder: where each stage's files lie, what was done with which settings, and who may write."""
 
 import contextlib
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Run:
 
         Raises BusyError when another process has it, PathError when it cannot be written or is not a run.
         """
-        self._refuse_foreign()
+        self.check_folder()
         with store.locked(self.directory):
             for folder in (self.directory, self.directory / "corpus", self.pretraining, self.ner):
                 store.recover(folder)
@@ -75,7 +76,17 @@ class Run:
         if not saved.is_file() or saved.read_text(encoding="utf-8") != text:
             store.write_text(saved, text)
 
-    def _refuse_foreign(self) -> None:
+    def check_folder(self) -> None:
+        """Refuse, with a PathError, a folder that cannot be written or holds something that is no run."""
+        there = next(path for path in (self.directory, *self.directory.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            reason = "permission denied" if there.is_dir() else f"{there} is a file"
+            raise PathError(
+                f"cannot write the run folder {self.directory}: {reason}",
+                name="E-PATH",
+                done="nothing was changed",
+                next="give another --run DIR",
+            )
         if not self.directory.is_dir() or (self.directory / "run.toml").is_file():
             return
         found = sorted(path.name for path in self.directory.iterdir() if path.name != ".lock")

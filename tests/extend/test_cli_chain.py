@@ -380,7 +380,7 @@ def test_4_no_permission_to_write(inputs: Path, tmp_path: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
     code, _, said = _apart(tmp_path, *VOCAB, prepare=as_anyone)
     assert code == 4, said
-    assert "cannot use runs/ka: Permission denied" in said
+    assert "cannot write the run folder runs/ka: permission denied" in said
     assert list((tmp_path / "runs").iterdir()) == []
 
 
