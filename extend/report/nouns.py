@@ -204,8 +204,10 @@ class Provenance:
 
     @property
     def shown_base(self) -> str:
-        """The base as a reader may see it: a hub name whole, of a local folder its last name only."""
-        return self.hub_base or Path(self.base).name
+        """The base as a reader may see it: a hub name whole, of a local folder the run or last name only."""
+        folder = Path(self.base)
+        inside_a_run = folder.name in ("model", "grown") and folder.parent.name
+        return self.hub_base or (folder.parent.name if inside_a_run else folder.name)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from extend.report import plots, tables, text
 from extend.report.nouns import Example, NerScore, NerStage, NewRow, RunReport
 from extend.report.tables import Summary
 
-SHOWN_EXAMPLES = 30
+SHOWN_EXAMPLES = 12
+FOLDED_EXAMPLES = 100
 SHOWN_PIECES = 400
 _HERE = Path(__file__).parent
 CONTINUATION = "##"
@@ -82,7 +83,7 @@ def _content(report: RunReport) -> dict[str, Any]:
         "summary": tables.summary_rows(report),
         "per_word": any(line.mlm_loss_per_word is not None for line in summary),
         "charts": [_chart(stage) for stage in report.ner],
-        "examples": _examples(report),
+        "example_groups": _example_groups(report),
         "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
         "curve": _curve(report),
         "losses": _losses(report),
@@ -164,8 +165,11 @@ def _chart(stage: NerStage) -> Chart:
     )
 
 
-def _examples(report: RunReport) -> tuple[Example, ...]:
-    return report.vocabulary.examples[:SHOWN_EXAMPLES] if report.vocabulary else ()
+def _example_groups(report: RunReport) -> list[tuple[Example, ...]]:
+    """The examples in sight, then those folded away."""
+    examples = report.vocabulary.examples if report.vocabulary else ()
+    groups = [examples[:SHOWN_EXAMPLES], examples[SHOWN_EXAMPLES:FOLDED_EXAMPLES]]
+    return [group for group in groups if group]
 
 
 def _curve(report: RunReport) -> plots.Curve | None:

@@ -112,7 +112,7 @@ def score_bar(
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers that reach from at most `low` to at least `high`."""
-    if not high > low:
+    if high - low < 1e-9 * max(1.0, abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
     rough = (high - low) / count
     unit = 10.0 ** math.floor(math.log10(rough))

@@ -171,7 +171,7 @@ def test_markdown_shows_any_text_as_it_is(text: str) -> None:
         inner = {child.type for child in token.children or []}
         assert inner <= {"text", "text_special", "softbreak"}
         plain = "".join(child.content for child in token.children or [])
-        assert plain.removeprefix("say: ").strip(" ") == shown(text).strip(" ")
+        assert plain.removeprefix("say:").strip(" ") == shown(text).strip(" ")
 
 
 @settings(max_examples=40, deadline=None)

@@ -218,8 +218,8 @@ def test_cautions_single_seed_collapse_and_words_lost(run: Path) -> None:
     report["drift"]["words_newly_unk"] = 0.03
     write_json(run / "vocab" / "report.json", report)
     told = " ".join(finding.text for finding in findings(gather_run(run)))
-    assert "Supervised, base on si: one seed only" in told
-    assert "Supervised, base on si: 1 of 1 seeds collapsed" in told
+    assert "Supervised, one seed only, spread unknown: base on si." in told
+    assert "Supervised, collapsed seeds: base on si, 1 of 1." in told
     assert "became unknown: 3.0 %" in told
 
 
