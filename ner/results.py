@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ner.mistakes import KINDS, mistakes_of
-from ner.score import SpanCounts, count_spans, difference, holm, interval
+from ner.score import Ints, SpanCounts, count_spans, difference, holm, interval
 from ner.tags import OUTSIDE, TaggedSentence, illegal_transitions
 
 CORE_TYPES = ("PER", "LOC", "ORG")
@@ -154,5 +152,5 @@ def differences(
     return result
 
 
-def _by_sentence(outcomes: Sequence[Outcome], test: TestSet) -> list[np.ndarray[Any, Any]]:
+def _by_sentence(outcomes: Sequence[Outcome], test: TestSet) -> list[Ints]:
     return [count_spans(test.tags, one.predicted).by_sentence() for one in outcomes]
