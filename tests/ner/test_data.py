@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend.errors import DataError, PathError, UsageError
 from ner.data import DATASETS, read_data
-from ner.tags import Scheme, TaggedSentence, spans_of
+from ner.tags import Scheme, TaggedSentence, illegal_transitions, spans_of
 
 
 def write(folder: Path, content: str | bytes, name: str = "a.conll") -> Path:
@@ -184,3 +184,61 @@ def test_every_reader_is_registered_and_yields_located_words(tmp_path: Path) -> 
         and "LocatedSentence" in str(inspect.signature(function).return_annotation)
     }
     assert readers == set(DATASETS.values())
+
+
+def mutated(draw: st.DrawFn, content: bytes) -> bytes:
+    data = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(data)))
+        piece = draw(
+            st.sampled_from(
+                [
+                    b"\t",
+                    b" ",
+                    b"\n",
+                    b"\r",
+                    b"\x00",
+                    b"\xff",
+                    b"\xe2\x80\xae",
+                    b"B-",
+                    b"I-PER\n",
+                    b"\xc2\xa0",
+                    b"\n\n",
+                ]
+            )
+            | st.binary(max_size=3)
+        )
+        data[place : place + draw(st.integers(0, 3))] = piece
+    return bytes(data)
+
+
+@st.composite
+def damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
+    name, content = draw(
+        st.sampled_from(
+            [
+                ("a.conll", b"Ada\tB-PER\nsang\tO\n\nOslo\tB-LOC\n\n"),
+                ("a.conll", b"Ada NNP I-PER\nsang VB O\n\n-DOCSTART- X O\n\nOslo NNP I-LOC\n"),
+                ("a.jsonl", b'{"words": ["Ada", "sang"], "tags": ["B-PER", "O"]}\n'),
+            ]
+        )
+    )
+    return name, mutated(draw, content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(damaged_files())
+def test_damaged_files_are_read_or_told_never_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[str, bytes]
+) -> None:
+    name, content = case
+    path = write(tmp_path_factory.getbasetemp(), content, name)
+    try:
+        data = read_data(path)
+    except DataError as error:
+        first = error.message("ner-eval").split("\n")[0]
+        assert str(path) in first
+        assert first.isprintable()
+    else:
+        assert all(illegal_transitions(sentence.tags) == 0 for sentence in data.sentences)
+        assert data.words == sum(len(sentence.tags) for sentence in data.sentences)
