@@ -34,7 +34,7 @@ def test_terminal_rows_have_one_title_a_column_and_their_intervals(run: Path) ->
     rows = summary_rows(gather_run(run))
     assert len({tuple(row) for row in rows}) == 1
     assert rows[1]["zero-shot F1"] == "43.0 [40.3, 45.7]"
-    assert rows[0]["UNK words"] == "61.3 %"
+    assert (rows[0]["UNK words"], rows[0]["fertility"], rows[0]["MLM loss"]) == ("61.3 %", "1.31", "2.41")
     assert rows[2]["source F1 (en)"] == "74.4 [71.7, 77.1]"
 
 
