@@ -55,8 +55,8 @@ class Architecture:
         return cast(nn.Parameter, model.get_submodule(self.decoder).bias)
 
     def prepare(
-        self, model: PreTrainedModel, hidden: Float[Tensor, "rows hidden"]
-    ) -> Float[Tensor, "rows hidden"]:
+        self, model: PreTrainedModel, hidden: Float[Tensor, "*rows hidden"]
+    ) -> Float[Tensor, "*rows hidden"]:
         """What the decoder multiplies with its rows."""
         return cast(Tensor, model.get_submodule(self.transform)(hidden))
 

@@ -61,9 +61,7 @@ def _check_tied(architecture: Architecture, model: PreTrainedModel) -> None:
         )
 
 
-def _check_shapes(
-    weight: Float[Tensor, "old hidden"], rows: Float[Tensor, "added width"], bias: Float[Tensor, " entries"]
-) -> None:
+def _check_shapes(weight: Tensor, rows: Tensor, bias: Tensor) -> None:
     if rows.ndim != 2 or rows.shape[1] != weight.shape[1] or bias.shape != rows.shape[:1]:
         raise ValueError(
             f"expected rows (added, {weight.shape[1]}) and a bias (added,), "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor
 
 from extend.types import SpecialIds
@@ -57,7 +57,7 @@ class MaskedBatch:
 
 def counter_bits(
     seed: int, purpose: int, samples: Int[np.ndarray, " batch"], width: int
-) -> Int[np.ndarray, "batch width"]:
+) -> UInt[np.ndarray, "batch width"]:
     """64 random bits for every (seed, purpose, sample, position), by two rounds of splitmix64."""
     key = _mix(
         np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + np.array([purpose], np.uint64) * _GOLDEN
