@@ -116,8 +116,8 @@ def report_text(results: Mapping[str, Any]) -> str:
     lines = [
         f"# NER, {results['protocol']}",
         "",
-        f"Heads trained on {results['source'] or 'each language itself'}, {settings['seeds']} seeds from "
-        f"{settings['first_seed']}, labels {', '.join(results['labels']) or 'all'}. "
+        f"Heads trained on {results['source'] or 'each language itself'}, {_seeds_told(settings)}, "
+        f"labels {', '.join(results['labels']) or 'all'}. "
         "F1 is of exact spans, in percent, illegal tags repaired as conlleval does; `strict` discards them.",
     ]
     languages = list(next(iter(results["encoders"].values())))
@@ -127,6 +127,12 @@ def report_text(results: Mapping[str, Any]) -> str:
         lines += ["", "## Warnings", ""]
         lines += [f"- {warning['name']}: {warning['text']}" for warning in results["warnings"]]
     return "\n".join(lines) + "\n"
+
+
+def _seeds_told(settings: Mapping[str, Any]) -> str:
+    if settings["seeds"] == 1:
+        return f"seed {settings['first_seed']} only (how much seeds differ is not known)"
+    return f"seeds {settings['first_seed']} to {settings['first_seed'] + settings['seeds'] - 1}"
 
 
 def _language_lines(language: str, results: Mapping[str, Any]) -> list[str]:

@@ -128,6 +128,7 @@ def test_files_agree_with_the_numbers(run: tuple[Path, Any, list], data: Data) -
             for language, cell in cells.items()
         }
         text = (folder / "report.md").read_text()
+        assert "seeds 1 to 2" in text
         assert all(name in text for name in ("base", "extended", "## bb", "PER", "Holm"))
     for turn, f1 in enumerate(results["zero-shot"]["encoders"]["base"]["aa"]["f1"]):
         file = out / "zero-shot" / "predictions" / f"base-aa-aa-seed{1 + turn}.conll"
@@ -224,6 +225,7 @@ def test_labels_restrict_training_and_test(tmp_path: Path, encoders: dict[str, P
     assert results["encoders"]["base"]["aa"]["per_type"].keys() == {"PER"}
     assert results["data"]["aa"]["train"]["labels"] == ["PER"]
     assert results["encoders"]["base"]["aa"]["f1_std"] == 0
+    assert "seed 1 only" in (tmp_path / "zero-shot" / "report.md").read_text()
 
 
 def broken(data: Data, **files: Path) -> Data:
