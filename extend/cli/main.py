@@ -66,8 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return tell(_wrong_usage(error), command=_command(arguments), json_too=_wants_json(arguments))
     except (typer.Abort, KeyboardInterrupt):
         return tell(KeyboardInterrupt(), command=_command(arguments), json_too=_wants_json(arguments))
-    except SystemExit:  # Typer's way out when the reader of the help text went away
-        return close_quietly()
+    except (
+        SystemExit
+    ) as leaving:  # Typer's way out: after completion, or when the reader of the help went away
+        if isinstance(leaving.__context__, OSError):
+            return close_quietly()
+        return int(leaving.code or 0)
 
 
 def _speak_any_script() -> None:

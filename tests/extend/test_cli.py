@@ -228,6 +228,27 @@ def test_a_reader_that_goes_away_is_not_an_error() -> None:
     os.close(write)
 
 
+def test_completion_knows_commands_and_options() -> None:
+    for typed, offered in (
+        ("extend ner-", ["ner-eval", "ner-score", "ner-compare"]),
+        ("extend grow --in", ["--init"]),
+    ):
+        wanted = {
+            "_EXTEND_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(typed.count(" ")),
+        }
+        program = "import sys; from extend.cli import main; sys.exit(main())"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **wanted},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.split(), done.stderr) == (0, offered, "")
+
+
 def test_a_plain_terminal_gets_escapes() -> None:
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     _make_run_of("si")

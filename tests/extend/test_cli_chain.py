@@ -468,3 +468,18 @@ def test_a_stopped_training_is_saved(
     saved = sorted(path.name for path in Path("runs/ka/pretrain/checkpoints").iterdir())
     assert 0 < int(saved[-1].rpartition("-")[2]) < 4000
     assert not list(Path("runs").rglob("*.tmp-*"))
+
+
+def test_a_stage_that_is_stopped_leaves_nothing_half_written(inputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    child, _, err = _started(tmp_path, *VOCAB)
+    folder = tmp_path / "runs/ka"
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(".vocab.tmp-*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(child, signal.SIGTERM)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    said = err.read_text(encoding="utf-8")
+    assert ended == 143, said
+    assert "error[E-TERMINATED]: stopped by SIGTERM" in said
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "run.toml"]
