@@ -1,9 +1,11 @@
 """What is seen while a command works: lines where nobody watches, a bar on a terminal."""
 
+import contextlib
 import io
 import os
 import pty
 import re
+import threading
 
 import pytest
 
@@ -46,8 +48,18 @@ def test_a_stage_of_unknown_length_counts_up() -> None:
     assert _lines(0, Progress("count", 12345, 0, "lines")) == ["count: 12,345 · lines"]
 
 
+def _drain(descriptor: int, seen: list[bytes]) -> None:
+    """What a terminal gets, until its other end is closed (which Linux tells as an error)."""
+    with contextlib.suppress(OSError):
+        while data := os.read(descriptor, 1 << 16):
+            seen.append(data)
+
+
 def test_on_a_terminal_there_is_a_bar_that_leaves_the_cursor_visible() -> None:
     parent, child = pty.openpty()
+    seen: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(parent, seen))
+    reader.start()
     with os.fdopen(child, "w", encoding="utf-8") as stream:
         assert stream.isatty()
         with Display(stream) as display:
@@ -55,8 +67,9 @@ def test_on_a_terminal_there_is_a_bar_that_leaves_the_cursor_visible() -> None:
             for step in range(21):
                 display(Progress("pretrain", step, 20, details={"loss": 4.5}))
             display.say("a word between")
-        shown = os.read(parent, 1 << 16).decode()
+    reader.join()
     os.close(parent)
+    shown = b"".join(seen).decode()
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert "20/20" in plain
     assert "loss 4.5" in plain
