@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import every_value, facts, figure, table
+from extend.cli.output import every_value, facts, table, with_interval
 from extend.cli.runs import open_run, per_language, with_config
 
 _PANEL = "The chain"
@@ -35,20 +35,31 @@ def _encoders_text(result: Result) -> Iterable[RenderableType]:
     if "stage" in result:
         yield from every_value(result)
         return
-    columns = ["unk_rate", "fertility", "mlm_loss", "zero_shot_f1", "supervised_f1", "source_f1"]
+    columns = [
+        "encoder",
+        "[UNK] rate",
+        "pieces a word",
+        "MLM loss",
+        "zero-shot F1",
+        "supervised F1",
+        "source F1",
+    ]
     rows = [
-        [name, *(_with_interval(one, column) for column in columns)]
+        [
+            name,
+            *(one.get(key) for key in ("unk_rate", "fertility", "mlm_loss")),
+            *(_score(one, protocol) for protocol in ("zero_shot", "supervised", "source")),
+        ]
         for name, one in result["encoders"].items()
     ]
-    yield table(["encoder", *(column.replace("_", " ") for column in columns)], rows)
+    yield table(columns, rows)
     yield from facts(result, "seconds")
     yield from (f"wrote {path}" for path in result["files"])
 
 
-def _with_interval(one: Mapping[str, Any], column: str) -> str:
-    ends = one.get(column.replace("_f1", "_ci95")) if column.endswith("_f1") else None
-    shown = figure(one.get(column))
-    return f"{shown} [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else shown
+def _score(one: Mapping[str, Any], protocol: str) -> str | None:
+    mean, ends = one.get(f"{protocol}_f1"), one.get(f"{protocol}_ci95")
+    return with_interval(mean, ends) if mean is not None else None
 
 
 def register(app: typer.Typer) -> None:

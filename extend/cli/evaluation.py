@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
-from extend.cli.output import every_value, facts, table
+from extend.cli.output import every_value, facts, table, with_interval
 from extend.cli.runs import open_run, per_language
 
 _PANEL = "Evaluation"
@@ -90,7 +90,7 @@ def _evaluation_text(result: Result) -> Iterable[RenderableType]:
     if "stage" in result:
         yield from every_value(result)
         return
-    columns = ["encoder · language", "F1", "± seeds", "95 % interval", "[UNK] rate", "pieces a word"]
+    columns = ["encoder · language", "F1, 95 % interval", "± seeds", "[UNK] rate", "pieces a word"]
     for results in [result] if "encoders" in result else result.values():
         rows = [
             [f"{encoder} · {language}", *_columns(one)]
@@ -101,11 +101,7 @@ def _evaluation_text(result: Result) -> Iterable[RenderableType]:
 
 
 def _columns(one: dict[str, Any]) -> list[object]:
-    return [one["f1_mean"], one["f1_std"], _interval(one["ci95"]), one["unk_rate"], one["fertility"]]
-
-
-def _interval(ends: Any) -> str:
-    return f"{ends[0]:.1f} to {ends[1]:.1f}"
+    return [with_interval(one["f1_mean"], one["ci95"]), one["f1_std"], one["unk_rate"], one["fertility"]]
 
 
 def ner_score(
@@ -143,14 +139,12 @@ def ner_compare(
 
 
 def _comparison_text(result: Result) -> Iterable[RenderableType]:
-    columns = ["B - A", "A", "B", "difference", "95 % interval", "p", "verdict"]
+    columns = ["B - A", "A", "B", "difference, 95 % interval", "p", "verdict"]
     rows = [
         [
             name,
-            one["first"]["f1_mean"],
-            one["second"]["f1_mean"],
-            one["f1"],
-            _interval(one["ci95"]),
+            *(with_interval(one[side]["f1_mean"], one[side]["ci95"]) for side in ("first", "second")),
+            with_interval(one["f1"], one["ci95"]),
             one["p"],
             "inside the noise" if one["noise"] else "differs",
         ]

@@ -57,6 +57,11 @@ def figure(value: object) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
 
 
+def with_interval(percent: float, ends: Sequence[float] | None) -> str:
+    """`43.0 [41.2, 44.9]`; the interval only where there is one."""
+    return f"{percent:.1f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
+
+
 def facts(result: Mapping[str, Any], *names: str) -> list[RenderableType]:
     """`name: value` lines of those names that the result has."""
     return [f"{name.replace('_', ' ')}: {figure(result[name])}" for name in names if name in result]
