@@ -19,6 +19,10 @@ def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode() if hidden else character
 
 
+def _one_line(text: str) -> str:
+    return "".join(map(_visible, text.replace("\n", " ")))
+
+
 class ExtendError(Exception):
     """A failure that is told, not traced. `what` names the thing and the place; the rest is optional.
 
@@ -35,11 +39,14 @@ class ExtendError(Exception):
         self.what, self.name, self.why, self.done, self.next = what, name, why, done, next
 
     def message(self, command: str) -> str:
-        """The form every error takes on stderr; the first line has at most 200 characters."""
-        first = f"extend {command}: error[{self.name}]: {self.what}".replace("\n", " ")
+        """The form every error takes on stderr; the first line has at most 200 characters.
+
+        What a path or a file's text brought along (line breaks, terminal controls, bidi marks) is escaped.
+        """
+        first = f"extend {command}: error[{self.name}]: {_one_line(self.what)}"
         first = first if len(first) <= 200 else first[:199] + "…"
         details = (("why", self.why), ("done", self.done), ("next", self.next))
-        return "\n".join([first, *(f"  {label}: {text}" for label, text in details if text)])
+        return "\n".join([first, *(f"  {label}: {_one_line(text)}" for label, text in details if text)])
 
     def as_json(self) -> dict[str, object]:
         return {

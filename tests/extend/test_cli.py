@@ -180,6 +180,11 @@ def test_a_run_folder_serves_one_language(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_a_path_too_long_is_a_path_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocab", "--lang", "ka", "--run", "x" * 4000]) == 4
+    assert "error[E-PATH]" in capsys.readouterr().err
+
+
 def test_env_is_one_block_without_secrets(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

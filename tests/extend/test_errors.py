@@ -73,6 +73,17 @@ def test_what_is_not_known_is_left_out() -> None:
     assert ExtendError("gone", name="E-TEST").message("grow") == "extend grow: error[E-TEST]: gone"
 
 
+def test_a_path_cannot_steer_the_terminal() -> None:
+    error = ExtendError("no \x1b[2Jfile \u202e.txt\nextend: done", name="E-TEST", why="a\x07b", next="c\rd")
+    shown = error.message("vocab")
+    assert shown.splitlines() == [
+        "extend vocab: error[E-TEST]: no \\x1b[2Jfile \\u202e.txt extend: done",
+        "  why: a\\x07b",
+        "  next: c\\rd",
+    ]
+    assert all(line.isprintable() for line in shown.splitlines())
+
+
 @given(st.text(max_size=400))
 def test_the_first_line_is_one_line_of_at_most_200_characters(what: str) -> None:
     first, *rest = ExtendError(what, name="E-TEST", next="x").message("ner-compare").split("\n")
