@@ -60,7 +60,7 @@ def _apart(
 def _started(
     folder: Path, *arguments: str, prepare: Callable[[], object] = lambda: None
 ) -> tuple[int, Path, Path]:
-    out, err = (Path(tempfile.mkstemp(prefix="extend-test-")[1]) for _ in range(2))
+    out, err = (Path(tempfile.mkstemp(dir=folder.parent)[1]) for _ in range(2))
     child = os.fork()
     if child:
         return child, out, err
