@@ -33,51 +33,55 @@ def evaluate_ner(
     run: Run, zero_shot: bool, supervised: bool, on_progress: OnProgress = silent
 ) -> dict[str, Any]:
     """Train and test NER heads on every encoder; results under `ner/`. Returns results by protocol."""
-    wanted = run.settings.ner
+    wanted, results = run.settings.ner, dict[str, Any]()
+    settings = TrainSettings(
+        seeds=wanted.seeds,
+        epochs=wanted.epochs,
+        patience=wanted.patience,
+        batch_size=wanted.batch_size,
+        hidden_size=wanted.hidden_size,
+        layers=wanted.layers,
+        dropout=wanted.dropout,
+        learning_rate=wanted.learning_rate,
+        clip=wanted.clip,
+    )
     with run.held():
         encoders = encoders_of(run)
+        for protocol in _protocols(run, zero_shot, supervised):
+            check_sets(encoders, ner_files(run), **protocol)
         run.save_settings()
-        results: dict[str, Any] = evaluate(
-            encoders,
-            ner_files(run),
-            source=wanted.source,
-            targets=ner_targets(run),
-            zero_shot=zero_shot,
-            supervised=supervised,
-            labels=wanted.labels,
-            settings=TrainSettings(
-                seeds=wanted.seeds,
-                epochs=wanted.epochs,
-                patience=wanted.patience,
-                batch_size=wanted.batch_size,
-                hidden_size=wanted.hidden_size,
-                layers=wanted.layers,
-                dropout=wanted.dropout,
-                learning_rate=wanted.learning_rate,
-                clip=wanted.clip,
-            ),
-            out=run.ner,
-            first_seed=run.settings.seed,
-            on_progress=on_progress,
-        )
+        for protocol in _protocols(run, zero_shot, supervised):
+            results |= evaluate(
+                encoders,
+                ner_files(run),
+                **protocol,
+                settings=settings,
+                out=run.ner,
+                on_progress=on_progress,
+            )
         measure_encoders(run, encoders, on_progress)
         return results
 
 
-def check_evaluation(run: Run, *, zero_shot: bool = True, supervised: bool = True) -> dict[str, Any]:
-    """What `evaluate_ner` checks about its data before any encoder is loaded. Writes nothing."""
-    wanted, files = run.settings.ner, ner_files(run)
-    check_sets(
-        {"base": run.model, "extended": run.model},
-        files,
-        source=wanted.source,
-        targets=ner_targets(run),
-        zero_shot=zero_shot,
-        supervised=supervised,
-        labels=wanted.labels,
-        first_seed=run.settings.seed,
-    )
+def check_evaluation(run: Run) -> dict[str, Any]:
+    """What `evaluate_ner` checks about the data given before any encoder is loaded. Writes nothing."""
+    files = ner_files(run)
+    for protocol in _protocols(run, *protocols_possible(run)):
+        check_sets({"base": run.model, "extended": run.model}, files, **protocol)
     return {"ner": {language: {k: str(v) for k, v in splits.items()} for language, splits in files.items()}}
+
+
+def _protocols(run: Run, zero_shot: bool, supervised: bool) -> list[dict[str, Any]]:
+    """What to ask for by protocol. Targets without a training set are tested zero-shot alone."""
+    wanted, targets = run.settings.ner, ner_targets(run)
+    trained = [target for target in targets if target in wanted.data and wanted.data[target].train]
+    common = {"source": wanted.source, "labels": wanted.labels, "first_seed": run.settings.seed}
+    asked = [(True, False, targets)] if zero_shot else []
+    asked += [(False, True, trained or targets)] if supervised else []
+    return [
+        {**common, "zero_shot": first, "supervised": second, "targets": languages}
+        for first, second, languages in asked
+    ] or [{**common, "zero_shot": False, "supervised": False, "targets": targets}]
 
 
 def ner_targets(run: Run) -> list[str]:
