@@ -75,7 +75,7 @@ def _protocols(run: Run, zero_shot: bool, supervised: bool) -> list[dict[str, An
     """What to ask for by protocol. Targets without a training set are tested zero-shot alone."""
     wanted, targets = run.settings.ner, ner_targets(run)
     trained = [target for target in targets if target in wanted.data and wanted.data[target].train]
-    common = {"source": wanted.source, "labels": wanted.labels, "first_seed": run.settings.seed}
+    common = {"source": wanted.source, "labels": wanted.labels, "first_seed": run.settings.ner_seed}
     asked = [(True, False, targets)] if zero_shot else []
     asked += [(False, True, trained or targets)] if supervised else []
     return [
