@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
@@ -112,28 +112,21 @@ def new_model(
             name="E-CONFIG",
             next="choose scratch.heads so that each head has an even whole number of dimensions",
         )
+    sizes = {
+        "vocab_size": special.vocab_size,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+        "pad_token_id": special.pad,
+    }
     torch.manual_seed(seed)
     if kind == "bert":
-        return BertForPreTraining(
-            BertConfig(
-                vocab_size=special.vocab_size,
-                hidden_size=hidden,
-                num_hidden_layers=layers,
-                num_attention_heads=heads,
-                intermediate_size=intermediate,
-                pad_token_id=special.pad,
-                architectures=["BertForPreTraining"],
-            )
-        )
+        return BertForPreTraining(BertConfig(**sizes, architectures=["BertForPreTraining"]))
     return ModernBertForMaskedLM(
         ModernBertConfig(
-            vocab_size=special.vocab_size,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=intermediate,
+            **sizes,
             max_position_embeddings=8192,
-            pad_token_id=special.pad,
             bos_token_id=special.start,
             eos_token_id=special.end,
             cls_token_id=special.start,
@@ -142,10 +135,3 @@ def new_model(
             architectures=["ModernBertForMaskedLM"],
         )
     )
-
-
-def embed(
-    weight: Float[Tensor, "vocab hidden"], ids: Int[Tensor, "batch seq"]
-) -> Float[Tensor, "batch seq hidden"]:
-    """Rows of the embedding by id."""
-    return torch.nn.functional.embedding(ids, weight)
