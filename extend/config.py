@@ -215,10 +215,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
+_WHOLE = {"replay", "languages"}
+_WHOLE_ENTRIES = {"data"}
+
+
 def _merge(tree: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Lay `layer` over `tree`: key by key, but what names the files of languages is replaced, not mixed."""
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict) and key not in {"replay", "languages"}:
-            _merge(tree[key], value)
+        if isinstance(value, dict) and isinstance(tree.get(key), dict) and key not in _WHOLE:
+            if key in _WHOLE_ENTRIES:
+                tree[key].update(value)
+            else:
+                _merge(tree[key], value)
         else:
             tree[key] = value
 

@@ -263,3 +263,12 @@ def test_reading_settings_loads_no_weights_library() -> None:
     heavy = "{'torch', 'transformers', 'tokenizers'}"
     program = f"import sys, extend.config; sys.exit(not {heavy}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_later_layer_replaces_the_files_of_a_language_whole(tmp_path: Path) -> None:
+    saved, later = tmp_path / "run.toml", tmp_path / "later.toml"
+    saved.write_text('[ner]\nseeds = 2\n[ner.data.ta]\ntrain = "a"\ntest = "b"\n[ner.data.en]\ntrain = "c"\n')
+    later.write_text('[ner]\nepochs = 3\n[ner.data.ta]\ntest = "d"\n')
+    ner = load_settings(later, saved=saved).ner
+    assert (ner.seeds, ner.epochs) == (2, 3)
+    assert (ner.data["ta"].train, ner.data["ta"].test, ner.data["en"].train) == (None, "d", "c")
