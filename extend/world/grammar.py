@@ -15,7 +15,7 @@ from extend.world.meanings import POOLS, TOPICS, Meanings, Ranked
 NAMED = 0.6
 """Share of persons, places and groups that are mentioned by name."""
 
-DISPLACED = 0.05
+DISPLACED = 0.04
 """Share of mentions that stand where another type of thing is expected."""
 
 COMPOUNDS = 0.03
