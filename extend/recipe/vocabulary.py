@@ -30,7 +30,7 @@ from extend.vocab import (
     unused_pieces,
     vocabulary_report,
 )
-from extend.wordpiece import learn_subwords
+from extend.wordpiece import Rules, learn_subwords
 
 STAGE = "vocab"
 EXAMPLES = 40
@@ -80,8 +80,7 @@ def _learn(run: Run, on_progress: OnProgress) -> None:
         words,
         size=wanted.size,
         known=known,
-        min_count=wanted.min_count,
-        max_length=wanted.max_piece_length,
+        rules=Rules(min_count=wanted.min_count, max_length=wanted.max_piece_length),
     )
     extension = extend_vocabulary(kind.vocabulary(base), map(kind.spell, learned), limit=wanted.size)
     extended = kind.extended(base, extension)

@@ -1,29 +1,30 @@
 """Learn the WordPieces that a base vocabulary lacks for a corpus.
 
-Three steps, all on exact integer counts, every order total, so that the same counts give the same pieces
-whatever the hash seed, the machine or the order of the words:
+The pieces are chosen for what they are used for: the fewest pieces a word when the tokenizer segments by
+greedy longest match over the base's pieces and the new ones.
 
-1. the characters of the corpus, so that a word of a new script is never unknown (`characters.py`);
-2. frequency merges (Sennrich, Haddow, Birch 2016, algorithm 1), started from how the base spells the
-   words today, to several times as many candidates as asked for (`merges.py`);
-3. candidates taken away where longest match loses least, down to the size asked for, so that no piece is
-   kept that the tokenizer would not use on the corpus (`pruning.py`).
+1. The characters of the corpus come first, so that a word of a new script is never unknown
+   (`characters.py`).
+2. Every text inside a word that occurs often enough is a candidate; a lattice knows each place where each
+   candidate could stand (`lattice.py`).
+3. Candidates come in by what they save with the pieces that are in already, a tenth more than asked for
+   (`grow_`); then those go whose loss costs least (`shrink_`), and what the words no longer use.
 
-This differs from BERT's own WordPiece learner (Schuster and Nakajima 2012), which merges by likelihood,
-and from the EXTEND release (Wang et al. 2020), which filters a SentencePiece unigram vocabulary.
+All of it is exact integer arithmetic with a total order, so the same counts give the same pieces whatever
+the hash seed, the machine or the order of the words. It differs from BERT's own learner (Schuster and
+Nakajima 2012), which merges neighbours by likelihood, and from the EXTEND release (Wang et al. 2020), which
+filters a SentencePiece unigram vocabulary (Kudo 2018); docs/vocabulary.md compares them.
 """
 
 from collections.abc import Collection
+from types import MappingProxyType
 
 from extend.types import Subword, WordCounts
-from extend.wordpiece.characters import alphabet
-from extend.wordpiece.merges import merge_candidates
-from extend.wordpiece.pieces import Pieces
-from extend.wordpiece.pruning import prune
+from extend.wordpiece.learner import PREFERRED_COUNT, Rules, Words, first_characters, select
 
-__all__ = ["learn_subwords"]
+__all__ = ["Rules", "learn_subwords"]
 
-OVERSHOOT = 4
+NO_RULES, NO_WORDS = Rules(), MappingProxyType[str, int]({})
 
 
 def learn_subwords(
@@ -31,35 +32,30 @@ def learn_subwords(
     *,
     size: int,
     known: Collection[Subword],
-    min_count: int = 2,
-    max_length: int = 64,
-    max_word_length: int = 100,
+    rules: Rules = NO_RULES,
+    protected: WordCounts = NO_WORDS,
 ) -> list[Subword]:
     """At most `size` new subwords for `counts`, none of them in `known`; fewer when the corpus gives no more.
 
-    `known` are the base's pieces (none: a vocabulary from nothing). Every piece but the characters is used
-    at least `min_count` times when the corpus is segmented by longest match over `known` and the result.
-    Words over `max_word_length` characters, which BERT never segments, are left out. Digits, punctuation
-    and symbols join nothing: numbers keep the spelling that `known` gives them. Raises ValueError when
-    `size` is negative or another bound is below 1.
+    `known` are the base's pieces (none: a vocabulary from nothing). Characters come first, by frequency;
+    then pieces by how often the corpus uses them. Every piece but the characters is used at least
+    `rules.min_count` times when the corpus is segmented by longest match over `known` and the result;
+    those that occur three times are preferred, and rarer ones taken when there are no others. Words over
+    `rules.max_word_length` characters, which BERT never segments, are left out. Digits, punctuation and
+    symbols join nothing: numbers keep the spelling that `known` gives them.
+
+    Of the words in `protected` that `known` can spell, at most the share `rules.max_drift` is cut otherwise
+    with the result. Raises ValueError when `size` is negative.
     """
-    if size < 0 or min(min_count, max_length, max_word_length) < 1:
-        raise ValueError("size is at least 0, the other bounds at least 1")
-    words = {word: counts[word] for word in sorted(counts) if 0 < len(word) <= max_word_length}
-    pieces = Pieces(known)
-    characters = [character for character in alphabet(words, min_count=min_count) if character not in pieces][
-        :size
-    ]
-    for character in characters:
-        pieces.add(character)
-    segmented = [
-        (segmentation, count)
-        for word, count in words.items()
-        if (segmentation := pieces.longest_match(word)) is not None and count > 0
-    ]
-    wanted = size - len(characters)
-    candidates = merge_candidates(
-        segmented, pieces, limit=OVERSHOOT * wanted, min_count=min_count, max_length=max_length
-    )
-    kept = prune(words, pieces, candidates, size=wanted, min_count=min_count)
-    return [*characters, *(pieces.subwords[index] for index in kept)]
+    if size < 0:
+        raise ValueError("size is at least 0")
+    words = Words.of(counts, protected=protected, max_length=rules.max_word_length)
+    if not words.counts.any():
+        return []
+    characters = first_characters(words, known, rules, size=size)
+    words = words.without_guard_on(characters) if protected else words
+    wanted, have, chosen = size - len(characters), [*known, *characters], list[Subword]()
+    for least in sorted({rules.min_count, max(rules.min_count, PREFERRED_COUNT)}, reverse=True):
+        if len(chosen) < wanted:
+            chosen = select(words, have, rules, size=wanted, least=least, start=set(chosen))
+    return [*characters, *chosen]

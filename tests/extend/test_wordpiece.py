@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend.types import Subword
-from extend.wordpiece import OVERSHOOT, learn_subwords
-from extend.wordpiece.pieces import Pieces
+from extend.wordpiece import Rules, learn_subwords
 from tests.oracles import wordpiece as oracle
 
 WORDS = st.dictionaries(
@@ -23,32 +22,38 @@ def as_pairs(subwords: list[Subword]) -> list[tuple[str, bool]]:
     return [(subword.text, subword.continues) for subword in subwords]
 
 
+def as_subwords(pairs) -> list[Subword]:
+    return [Subword(text, continues) for text, continues in sorted(pairs)]
+
+
 @given(
     words=WORDS,
     known=KNOWN,
-    size=st.integers(0, 25),
+    size=st.integers(0, 40),
     min_count=st.integers(1, 4),
     max_length=st.sampled_from([2, 3, 64]),
     max_word_length=st.sampled_from([5, 100]),
+    forbidden=st.one_of(st.just(set()), KNOWN),
 )
-def test_learner_is_the_slow_oracle(words, known, size, min_count, max_length, max_word_length):
+def test_learner_is_the_slow_oracle(words, known, size, min_count, max_length, max_word_length, forbidden):
     bounds = {"min_count": min_count, "max_length": max_length, "max_word_length": max_word_length}
-    learned = learn_subwords(
-        words, size=size, known=[Subword(text, continues) for text, continues in sorted(known)], **bounds
-    )
-    assert as_pairs(learned) == oracle.learn(words, size=size, known=known, overshoot=OVERSHOOT, **bounds)
+    rules = Rules(**bounds, forbidden=frozenset(as_subwords(forbidden)))
+    learned = learn_subwords(words, size=size, known=as_subwords(known), rules=rules)
+    expected = oracle.learn(words, size=size, known=known, forbidden=frozenset(forbidden), **bounds)
+    assert as_pairs(learned) == expected
 
 
 def test_learner_is_the_slow_oracle_when_many_candidates_compete():
     draw = random.Random(5)
-    stems = ["".join(draw.choices("abcdefg", k=draw.randint(2, 5))) for _ in range(30)]
+    stems = ["".join(draw.choices("abcdefg", k=draw.randint(2, 5))) for _ in range(40)]
     endings = ["", "a", "ba", "ced", "fg", "gab"]
     words = {stem + ending: draw.randint(1, 60) for stem in stems for ending in endings}
     known = {(letter, continues) for letter in "abcdef" for continues in (False, True)} | {("ab", False)}
-    bounds = {"size": 45, "min_count": 2, "max_length": 64, "max_word_length": 100}
-    learned = learn_subwords(words, known=[Subword(*piece) for piece in sorted(known)], **bounds)
-    assert len(learned) == 45
-    assert as_pairs(learned) == oracle.learn(words, known=known, overshoot=OVERSHOOT, **bounds)
+    bounds = {"min_count": 2, "max_length": 64, "max_word_length": 100}
+    for size in (10, 45, 90):
+        learned = learn_subwords(words, size=size, known=as_subwords(known), rules=Rules(**bounds))
+        assert len(learned) == size
+        assert as_pairs(learned) == oracle.learn(words, size=size, known=known, **bounds)
 
 
 @given(words=WORDS, known=KNOWN, size=st.integers(0, 25))
@@ -75,12 +80,12 @@ def test_a_character_that_always_stands_alone_has_no_form_inside_words():
 
 
 def test_characters_below_the_minimum_are_left_out():
-    learned = as_pairs(learn_subwords({"ab": 5, "aq": 1}, size=20, known=[], min_count=2))
+    learned = as_pairs(learn_subwords({"ab": 5, "aq": 1}, size=20, known=[], rules=Rules(min_count=2)))
     assert {text for text, _ in learned} == {"a", "b", "ab"}
 
 
-def test_counts_beyond_forty_bits_are_exact():
-    great = 1 << 70
+@pytest.mark.parametrize("great", [1 << 31, 1 << 32, 1 << 40, (1 << 46) - 7])
+def test_great_counts_are_exact(great):
     learned = as_pairs(learn_subwords({"ab": great, "cd": great + 1, "ef": great - 1}, size=15, known=[]))
     assert [piece for piece in learned if len(piece[0]) == 2] == [("cd", False), ("ab", False), ("ef", False)]
 
@@ -124,19 +129,16 @@ def test_hash_seed_does_not_matter():
     assert b"True" in outputs.pop()
 
 
-@pytest.mark.parametrize("bad", [{"size": -1}, {"min_count": 0}, {"max_length": 0}, {"max_word_length": 0}])
-def test_bounds_are_refused(bad):
-    with pytest.raises(ValueError, match="at least"):
-        learn_subwords({"a": 1}, **{"size": 1, "known": [], **bad})
-
-
-@given(
-    text=st.text(alphabet="abc", min_size=1, max_size=8),
-    pieces=st.sets(st.tuples(st.text(alphabet="abc", min_size=1, max_size=3), st.booleans())),
-    continues=st.booleans(),
+@pytest.mark.parametrize(
+    "bad", [{"min_count": 0}, {"max_length": 0}, {"max_word_length": 0}, {"max_drift": 2}]
 )
-def test_longest_match_is_the_oracles(text, pieces, continues):
-    numbered = Pieces(Subword(*piece) for piece in sorted(pieces))
-    found = numbered.longest_match(text, continues=continues)
-    shown = None if found is None else as_pairs([numbered.subwords[index] for index in found])
-    assert shown == oracle.longest_match(text, pieces, continues=continues)
+def test_bounds_are_refused(bad):
+    with pytest.raises(ValueError, match=r"at least|share"):
+        Rules(**bad)
+
+
+def test_what_cannot_be_counted_in_64_bits_is_refused():
+    with pytest.raises(ValueError, match="at most"):
+        learn_subwords({"ab": 1 << 60}, size=1, known=[])
+    with pytest.raises(ValueError, match="at least"):
+        learn_subwords({"ab": 1}, size=-1, known=[])

@@ -1,13 +1,16 @@
-"""The WordPiece learner as its text says it, with every count taken anew: quadratic, no index, no heap.
+"""The WordPiece learner as its text says it: sets of strings, every number taken anew, no lattice.
 
 A piece is (text, continues).
 """
 
 import unicodedata
-from collections import Counter
-from itertools import pairwise
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 
 Piece = tuple[str, bool]
+Words = Mapping[str, int]
+
+UNKNOWN_COST = 2
 
 
 def longest_match(word: str, pieces: set[Piece], *, continues: bool = False) -> list[Piece] | None:
@@ -21,36 +24,72 @@ def longest_match(word: str, pieces: set[Piece], *, continues: bool = False) -> 
     return None
 
 
-def usage(words: dict[str, int], pieces: set[Piece]) -> Counter[Piece]:
+def places(word: str, pieces: set[Piece]) -> Iterator[tuple[str, bool, int]]:
+    """What is left of a word, whether that continues it, and how long the piece taken there is (0: none)."""
+    left, continues = word, False
+    while left:
+        taken = longest(left, continues, pieces)
+        yield left, continues, taken
+        if not taken:
+            return
+        left, continues = left[taken:], True
+
+
+def longest(left: str, continues: bool, pieces: set[Piece]) -> int:
+    fitting = (length for length in range(len(left), 0, -1) if (left[:length], continues) in pieces)
+    return next(fitting, 0)
+
+
+def cost(left: str, continues: bool, pieces: set[Piece]) -> int:
+    """Pieces to the end of a word."""
+    taken = longest(left, continues, pieces)
+    if not left:
+        return 0
+    return 1 + cost(left[taken:], True, pieces) if taken else UNKNOWN_COST * len(left)
+
+
+def usage(words: Words, pieces: set[Piece]) -> Counter[Piece]:
+    """How often each piece is taken, up to where nothing spells a word."""
     used: Counter[Piece] = Counter()
     for word, count in words.items():
-        for piece in longest_match(word, pieces) or []:
-            used[piece] += count
+        for left, continues, taken in places(word, pieces):
+            if taken:
+                used[left[:taken], continues] += count
     return used
 
 
-def joinable(piece: Piece) -> bool:
-    return all(unicodedata.category(character)[0] not in "NPS" for character in piece[0])
+def joinable(text: str) -> bool:
+    return all(unicodedata.category(character)[0] not in "NPS" for character in text)
+
+
+def number(piece: Piece) -> tuple[bool, int, str]:
+    """Pieces are numbered, and ties go, by position, length and text."""
+    return piece[1], len(piece[0]), piece[0]
 
 
 def learn(
-    counts: dict[str, int],
+    counts: Words,
     *,
     size: int,
     known: set[Piece],
     min_count: int,
     max_length: int,
     max_word_length: int,
-    overshoot: int,
+    forbidden: frozenset[Piece] = frozenset(),
+    preferred: int = 3,
 ) -> list[Piece]:
-    words = {word: count for word, count in counts.items() if word and len(word) <= max_word_length}
-    found = _characters(words, min_count=min_count, known=known)[:size]
-    size -= len(found)
-    candidates = _merges(words, known | set(found), overshoot * size, min_count, max_length)
-    return found + _prune(words, known | set(found), candidates, size=size, min_count=min_count)
+    words = {word: count for word, count in counts.items() if 0 < len(word) <= max_word_length and count > 0}
+    found = [piece for piece in _characters(words, min_count=min_count) if piece not in known | forbidden]
+    found = found[:size]
+    have, wanted, chosen = known | set(found), size - len(found), list[Piece]()
+    for least in sorted({min_count, max(min_count, preferred)}, reverse=True):
+        if len(chosen) < wanted:
+            offered = candidates(words, have, least, max_length, only_closed=not forbidden) - forbidden
+            chosen = _select(words, have, offered, set(chosen), size=wanted, min_count=min_count)
+    return found + chosen
 
 
-def _characters(words: dict[str, int], *, min_count: int, known: set[Piece]) -> list[Piece]:
+def _characters(words: Words, *, min_count: int) -> list[Piece]:
     totals = {
         character: sum(word.count(character) * count for word, count in words.items())
         for character in set("".join(words))
@@ -61,68 +100,106 @@ def _characters(words: dict[str, int], *, min_count: int, known: set[Piece]) -> 
             found.append((character, False))
             if any(character in word and len(word) > 1 for word in words):
                 found.append((character, True))
-    return [piece for piece in found if piece not in known]
+    return found
 
 
-def _merges(
-    words: dict[str, int], pieces: set[Piece], limit: int, min_count: int, max_length: int
+def candidates(
+    words: Words, known: set[Piece], least: int, max_length: int, *, only_closed: bool
+) -> set[Piece]:
+    texts: Counter[Piece] = Counter()
+    for word, count in words.items():
+        for start in range(len(word)):
+            for end in range(start + 1, len(word) + 1):
+                texts[word[start:end], start > 0] += count
+    frequent = {
+        piece
+        for piece, count in texts.items()
+        if count >= max(least, 1) and joinable(piece[0]) and len(piece[0]) <= max_length
+    }
+    if only_closed:
+        followed = {
+            (text[:-1], continues)
+            for text, continues in frequent
+            if texts[text[:-1], continues] == texts[text, continues]
+        }
+    else:
+        followed = set()
+    return {piece for piece in frequent - followed - known if len(piece[0]) > 1}
+
+
+def _select(
+    words: Words, known: set[Piece], offered: set[Piece], start: set[Piece], *, size: int, min_count: int
 ) -> list[Piece]:
-    split = {word: longest_match(word, pieces) for word in words}
-    spelt = {word: segmentation for word, segmentation in split.items() if segmentation}
-    candidates: list[Piece] = []
-    while len(candidates) < limit:
-        pairs: Counter[tuple[Piece, Piece]] = Counter()
-        for word, segmentation in spelt.items():
-            for left, right in pairwise(segmentation):
-                if joinable(left) and joinable(right) and len(left[0]) + len(right[0]) <= max_length:
-                    pairs[left, right] += words[word]
-        pairs = Counter({pair: count for pair, count in pairs.items() if count >= min_count})
-        if not pairs:
-            break
-        left, right = min(
-            pairs,
-            key=lambda pair: (-pairs[pair], pair[0][0] + pair[1][0], pair[0][1], len(pair[0][0])),
+    added = set(start)
+    _grow(words, known, added, offered, goal=int(1.1 * size))
+    while (surplus := len(added) - size) > 0:
+        costs = removal_costs(words, known, added)
+        going = surplus if surplus <= size // 100 else (surplus + 1) // 2
+        in_order = sorted(sorted(added, key=number, reverse=True), key=lambda piece: costs[piece])
+        added -= set(in_order[:going])
+    _drop_rare(words, known, added, offered, min_count)
+    before = -1
+    while before < len(added) < size:
+        before = len(added)
+        _grow(words, known, added, offered, goal=size)
+        _drop_rare(words, known, added, offered, min_count)
+    used = usage(words, known | added)
+    return sorted(sorted(added, key=number), key=lambda piece: -used[piece])
+
+
+def _grow(words: Words, known: set[Piece], added: set[Piece], offered: set[Piece], *, goal: int) -> None:
+    while len(added) < goal:
+        gain = gains(words, known | added, offered - added)
+        best = sorted(
+            (piece for piece in gain if gain[piece] > 0), key=lambda piece: (-gain[piece], number(piece))
         )
-        merged = (left[0] + right[0], left[1])
-        if merged not in pieces and merged not in candidates:
-            candidates.append(merged)
-        for word, segmentation in spelt.items():
-            spelt[word] = _joined(segmentation, left, right, merged)
-    return candidates
+        if not best:
+            return
+        added.update(best[: min(max(goal // 50, 20, int(0.5 * len(added))), goal - len(added))])
 
 
-def _joined(segmentation: list[Piece], left: Piece, right: Piece, merged: Piece) -> list[Piece]:
-    if len(segmentation) < 2:
-        return segmentation
-    if segmentation[:2] == [left, right]:
-        return [merged, *_joined(segmentation[2:], left, right, merged)]
-    return [segmentation[0], *_joined(segmentation[1:], left, right, merged)]
+def gains(words: Words, pieces: set[Piece], offered: set[Piece]) -> Counter[Piece]:
+    at_places: dict[tuple[str, bool], Counter[Piece]] = defaultdict(Counter)
+    alone: Counter[Piece] = Counter()
+    for word, count in words.items():
+        for left, continues, taken in places(word, pieces):
+            now = cost(left, continues, pieces)
+            if now <= 1:
+                continue
+            for length in range(taken + 1, len(left) + 1):
+                piece = left[:length], continues
+                if piece in offered:
+                    saved = count * (now - 1 - cost(left[length:], True, pieces))
+                    at_places[left if continues else word, continues][piece] += saved
+                    alone[piece] += saved
+    best: Counter[Piece] = Counter()
+    for here in at_places.values():
+        most = max(alone[piece] for piece in here)
+        for piece, saved in here.items():
+            if alone[piece] == most:
+                best[piece] += saved
+    return best
 
 
-def _prune(
-    words: dict[str, int], fixed: set[Piece], candidates: list[Piece], *, size: int, min_count: int
-) -> list[Piece]:
-    kept, dropped = set(candidates), list[Piece]()
+def removal_costs(words: Words, known: set[Piece], added: set[Piece]) -> Counter[Piece]:
+    pieces, costs = known | added, Counter[Piece]()
+    for word, count in words.items():
+        for left, continues, taken in places(word, pieces):
+            piece = left[:taken], continues
+            if piece in added:
+                below = longest(left[: taken - 1], continues, pieces)
+                other = 1 + cost(left[below:], True, pieces) if below else UNKNOWN_COST * len(left)
+                costs[piece] += count * (other - cost(left, continues, pieces))
+    return costs
 
-    def in_order(pieces: set[Piece]) -> list[Piece]:
-        return sorted(pieces, key=candidates.index)
 
-    while len(kept) > size:
-        used = usage(words, fixed | kept)
-        costs = {}
-        for piece in kept:
-            without = longest_match(piece[0], (fixed | kept) - {piece}, continues=piece[1])
-            costs[piece] = used[piece] * (len(without) - 1 if without else len(piece[0]))
-        surplus = len(kept) - size
-        number = surplus if surplus <= size // 100 else (surplus + 1) // 2
-        going = sorted(kept, key=lambda piece: (costs[piece], -candidates.index(piece)))[:number]
-        kept -= set(going)
-        dropped += [piece for piece in going if costs[piece]]
+def _drop_rare(
+    words: Words, known: set[Piece], added: set[Piece], offered: set[Piece], min_count: int
+) -> None:
     while True:
-        used = usage(words, fixed | kept)
-        rare = {piece for piece in kept if used[piece] < min_count}
+        used = usage(words, known | added)
+        rare = {piece for piece in added if used[piece] < min_count}
         if not rare:
-            return in_order(kept)
-        kept -= rare
-        while dropped and len(kept) < size:
-            kept.add(dropped.pop())
+            return
+        added -= rare
+        offered -= rare

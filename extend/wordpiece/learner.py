@@ -1,0 +1,132 @@
+"""From counts to chosen pieces: lattice, growth, pruning, in that order."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from extend.types import Subword, WordCounts
+from extend.wordpiece.characters import alphabet
+from extend.wordpiece.lattice import Lattice, build_lattice
+from extend.wordpiece.order import Flags, Longs
+from extend.wordpiece.protection import protect_, withdraw_harmful_
+from extend.wordpiece.segmentation import Segmentation
+from extend.wordpiece.selection import OVERSHOOT, drop_rare_, grow_, shrink_, taken
+
+PREFERRED_COUNT = 3
+MAX_WORDS = 1 << 50
+"""Words in all: what can be multiplied by the pieces of a word and summed in 64 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a piece must be: uses in the corpus, characters at most, none of `forbidden`; the characters of a
+    word that is learned from at most; and the share of protected words that may be cut otherwise."""
+
+    min_count: int = 2
+    max_length: int = 64
+    max_word_length: int = 100
+    forbidden: frozenset[Subword] = frozenset()
+    max_drift: float = 0.001
+
+    def __post_init__(self) -> None:
+        if min(self.min_count, self.max_length, self.max_word_length) < 1:
+            raise ValueError("min_count, max_length and max_word_length are at least 1")
+        if not 0 <= self.max_drift <= 1:
+            raise ValueError("max_drift is a share: 0 to 1")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words in the order of their code points: how often each was counted, and how often it is guarded."""
+
+    texts: Sequence[str]
+    counts: Longs
+    guarded: Longs
+
+    @staticmethod
+    def of(counts: WordCounts, *, protected: WordCounts, max_length: int) -> "Words":
+        texts = sorted(
+            word
+            for word in (counts if not protected else {**counts, **protected})
+            if 0 < len(word) <= max_length and (counts.get(word, 0) > 0 or protected.get(word, 0) > 0)
+        )
+        if sum(counts.values()) + sum(protected.values()) > MAX_WORDS:
+            raise ValueError(f"at most {MAX_WORDS:,} words can be counted")
+        both = ([given.get(word, 0) for word in texts] for given in (counts, protected))
+        return Words(texts, *(np.array(column, np.int64) for column in both))
+
+    def counted(self) -> tuple[Sequence[str], Longs]:
+        """The words that were counted, and their counts."""
+        if self.counts.all():
+            return self.texts, self.counts
+        there = np.flatnonzero(self.counts)
+        return [self.texts[int(index)] for index in there], self.counts[there]
+
+    def without_guard_on(self, letters: Collection[Subword]) -> "Words":
+        """The words that hold one of `letters`, which the base could not spell, are guarded no longer."""
+        new = {letter.text for letter in letters}
+        free = [
+            bool(weight) and not new.isdisjoint(word)
+            for word, weight in zip(self.texts, self.guarded, strict=True)
+        ]
+        return Words(self.texts, self.counts, np.where(free, 0, self.guarded))
+
+
+def first_characters(words: Words, known: Collection[Subword], rules: Rules, *, size: int) -> list[Subword]:
+    """The characters that `known` lacks, the most frequent first, `size` of them at most."""
+    have = {subword for subword in known if len(subword.text) == 1}
+    letters = alphabet(*words.counted(), min_count=rules.min_count)
+    return [letter for letter in letters if letter not in have and letter not in rules.forbidden][:size]
+
+
+def select(
+    words: Words, known: Sequence[Subword], rules: Rules, *, size: int, least: int, start: Collection[Subword]
+) -> list[Subword]:
+    """At most `size` new pieces that occur `least` times or are in `start`, most used first."""
+    lattice = build_lattice(
+        words.texts,
+        words.counts,
+        known,
+        min_count=least,
+        max_length=rules.max_length,
+        only_closed=not (rules.forbidden or words.guarded.any()),
+    )
+    segmentation, offered = Segmentation(lattice, words.counts), offered_by(lattice, rules)
+    if start:
+        segmentation.add(numbers_of(lattice, start))
+    grow_(segmentation, goal=int(OVERSHOOT * size), offered=offered)
+    shrink_(segmentation, size=size)
+    drop_rare_(segmentation, min_count=rules.min_count, offered=offered)
+    if words.guarded.any():
+        protect_(segmentation, guarded=words.guarded, max_share=rules.max_drift, offered=offered)
+        drop_rare_(segmentation, min_count=rules.min_count, offered=offered)
+        withdraw_harmful_(segmentation, guarded=words.guarded, offered=offered)
+    before = -1
+    while before < taken(segmentation) < size:
+        before = taken(segmentation)
+        grow_(segmentation, goal=size, offered=offered)
+        drop_rare_(segmentation, min_count=rules.min_count, offered=offered)
+    return most_used(segmentation)
+
+
+def offered_by(lattice: Lattice, rules: Rules) -> Flags:
+    """The candidates that may be taken."""
+    offered = ~lattice.candidates.known
+    offered[numbers_of(lattice, rules.forbidden)] = False
+    return offered
+
+
+def numbers_of(lattice: Lattice, subwords: Collection[Subword]) -> Longs:
+    """The candidates that are among `subwords`."""
+    added = np.flatnonzero(~lattice.candidates.known) if subwords else np.zeros(0, np.int64)
+    found = (index for index in added if lattice.candidates.subword(int(index)) in subwords)
+    return np.fromiter(found, np.int64)
+
+
+def most_used(segmentation: Segmentation) -> list[Subword]:
+    """The pieces that are on beyond the known ones, most used first, ties by number."""
+    candidates = segmentation.lattice.candidates
+    usage = segmentation.usage(segmentation.flow)
+    chosen = np.flatnonzero(segmentation.on & ~candidates.known)
+    return [candidates.subword(int(index)) for index in chosen[np.argsort(-usage[chosen], kind="stable")]]
