@@ -5,8 +5,9 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OLD := .venv-transformers4
 
-.PHONY: setup quickstart test test-slow
+.PHONY: setup quickstart test test-slow transformers4
 
 setup: .venv/installed
 
@@ -30,6 +31,15 @@ test-slow: .venv/installed-dev
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --constraint constraints.txt torch==2.13.0
 	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# With it in place `make test-slow` also reads written tokenizers as transformers 4 does.
+transformers4: $(OLD)/installed
+
+$(OLD)/installed: constraints-transformers4.txt
+	@test -n "$(PYTHON)" || { echo "extend needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
+	$(OLD)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< transformers sentencepiece protobuf
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -7,6 +7,7 @@ The resolved settings are saved as `run.toml` in the run folder. TOML, because i
 import difflib
 import json
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,18 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([MGT])B")
+Memory = Annotated[str, Field(pattern=f"^{_MEMORY.pattern}$")]
+
+
+def _size(value: Any) -> Any:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError("a whole number of at least 1, or auto")
+    return value
+
+
+Size = Annotated[int | Literal["auto"], pydantic.BeforeValidator(_size)]
+
 MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -35,11 +48,33 @@ class Settings(pydantic.BaseModel):
 class VocabSettings(Settings):
     """`extend vocab`."""
 
-    size: AtLeastOne = Field(30_000, description="new pieces at most (EXTEND: 30,000)")
-    min_count: AtLeastOne = Field(2, description="a piece occurs at least this often in the corpus")
+    size: Size = Field(30_000, description="new pieces at most (EXTEND: 30,000); auto: the knee of the curve")
+    min_count: AtLeastOne = Field(2, description="a piece is used at least this often in the corpus")
     max_piece_length: AtLeastOne = Field(64, description="characters of the longest new piece")
+    protect: list[str] = Field(default_factory=list, description="text whose words must not be cut otherwise")
+    max_drift: Fraction = Field(0.001, description="share of `protect`'s words that may be cut otherwise")
+    veto: str | None = Field(None, description="file of pieces that are never taken, one a line")
+    score_mix: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.03, description="share of the new pieces in the mixture of scores (Unigram bases)"
+    )
+    max_unk: Fraction = Field(1.0, description="refuse when more of the held-out words stay unknown")
+    memory: Memory = Field("4GB", description="memory that counting may use")
+    processes: AtLeastOne | None = Field(None, description="counting processes; default: one a core")
     held_out_share: Fraction = Field(0.02, description="share of lines kept out of counting")
     held_out_lines: AtLeastOne = Field(200, description="held-out lines at least")
+
+    @property
+    def memory_bytes(self) -> int:
+        found = _MEMORY.fullmatch(self.memory)
+        assert found, "checked when it was read"
+        return int(float(found[1]) * 1000 ** (" MGT".index(found[2]) + 1))
+
+
+class ReadingSettings(Settings):
+    """How text files are read, by every command."""
+
+    strict: bool = Field(False, description="refuse bytes that are not UTF-8 instead of replacing them")
+    on_bad_file: Literal["stop", "skip"] = Field("stop", description="skip: leave out broken files whole")
 
 
 class GrowSettings(Settings):
@@ -124,6 +159,7 @@ class RunSettings(Settings):
     revision: str | None = None
     corpus: list[str] = Field(default_factory=list, description="files, folders, globs or hf:DATASET")
     seed: Count = 1
+    reading: ReadingSettings = ReadingSettings()
     vocab: VocabSettings = VocabSettings()
     grow: GrowSettings = GrowSettings()
     scratch: ScratchSettings = ScratchSettings()

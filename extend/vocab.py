@@ -66,29 +66,31 @@ def unused_pieces(words: WordCounts, segment_word: SegmentWord, added: Collectio
     return [piece for piece in added if piece not in used]
 
 
-def drift(words: Collection[str], before: SegmentWord, after: SegmentWord, *, unknown: str) -> dict[str, Any]:
-    """What the extension does to words of the old languages.
+def drift(words: WordCounts, before: SegmentWord, after: SegmentWord, *, unknown: str) -> dict[str, Any]:
+    """What the extension does to words of the old languages, each as often as it was counted.
 
-    `sample` words were looked at; `words_changed` is the share that is spelt otherwise, `words_newly_unk`
-    the share that had pieces and is now unknown, `words_longer` the share with more pieces; `by_script`
-    the share changed of each script that has any. Longest match can do all of it: with `abc` added,
-    `abcdef` is no longer `ab ##cdef`.
+    `sample` words were looked at. `words_changed` is the share that was spelt and is spelt otherwise or not
+    at all now, `words_newly_unk` the share that was spelt and is unknown now, `words_longer` the share that
+    was spelt and takes more pieces; `by_script` the share changed of each script that has any. Longest
+    match can do all of it: with `abc` added, `abcdef` is no longer `ab ##cdef`.
     """
-    changed = newly_unknown = longer = 0
+    changed = newly_unknown = longer = total = 0
     scripts: Counter[str] = Counter()
     changed_scripts: Counter[str] = Counter()
-    for word in words:
+    for word, count in words.items():
         old, new = list(before(word)), list(after(word))
         script = _script(word)
-        scripts[script] += 1
-        if old != new:
-            changed += 1
-            changed_scripts[script] += 1
-        newly_unknown += unknown in new and unknown not in old
-        longer += len(new) > len(old)
-    size = max(len(words), 1)
+        scripts[script] += count
+        total += count
+        if old == new or unknown in old:
+            continue
+        changed += count
+        changed_scripts[script] += count
+        newly_unknown += count * (unknown in new)
+        longer += count * (len(new) > len(old))
+    size = max(total, 1)
     return {
-        "sample": len(words),
+        "sample": total,
         "words_changed": changed / size,
         "words_newly_unk": newly_unknown / size,
         "words_longer": longer / size,
@@ -96,6 +98,62 @@ def drift(words: Collection[str], before: SegmentWord, after: SegmentWord, *, un
             script: count / scripts[script] for script, count in sorted(changed_scripts.items()) if script
         },
     }
+
+
+def least_harmful(
+    protected: WordCounts,
+    words: WordCounts,
+    before: SegmentWord,
+    after: SegmentWord,
+    *,
+    added: Collection[str],
+    unknown: str,
+    max_share: float,
+) -> set[str]:
+    """Pieces of `added` to leave out, when more than `max_share` of the protected words is spelt otherwise.
+
+    Those that `words` use least for each protected word that is spelt with them; empty when the bound
+    holds. Without them other pieces may be used: measure again.
+    """
+    excess, new_pieces = -max_share * sum(protected.values()), frozenset(added)
+    harm: Counter[str] = Counter()
+    for word, count in protected.items():
+        old, new = list(before(word)), list(after(word))
+        if old != new and unknown not in old:
+            excess += count
+            harm.update(dict.fromkeys(new_pieces.intersection(new), count))
+    if excess <= 0:
+        return set()
+    used: Counter[str] = Counter()
+    for word, count in words.items():
+        for piece in after(word):
+            used[piece] += count * (piece in harm)
+    leaving: set[str] = set()
+    for piece in sorted(harm, key=lambda piece: (used[piece] / harm[piece], piece)):
+        if excess <= 0:
+            break
+        leaving.add(piece)
+        excess -= harm[piece]
+    return leaving
+
+
+def lost_characters(texts: Iterable[str], normalize: Callable[[str], str]) -> tuple[int, Counter[str]]:
+    """Characters in all, and how often each was taken away or made into another by `normalize`.
+
+    Blanks and control characters do not count, nor does a combining mark that only moves into a composed
+    character or out of one.
+    """
+    total, lost = 0, Counter[str]()
+    for text in texts:
+        there = Counter(filter(_is_written, unicodedata.normalize("NFD", text)))
+        left = Counter(filter(_is_written, unicodedata.normalize("NFD", normalize(text))))
+        total += there.total()
+        lost.update(there - left)
+    return total, lost
+
+
+def _is_written(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) != "Cc"
 
 
 def drift_words(known: Iterable[Subword], *, size: int = 20_000, seed: int = 1) -> list[str]:
@@ -122,36 +180,3 @@ def _script(text: str) -> str:
         if unicodedata.category(character)[0] == "L"
     }
     return scripts.pop() if len(scripts) == 1 else ""
-
-
-def corpus_facts(*, lines: int, words: WordCounts, size_bytes: int, sha256: str) -> dict[str, int | str]:
-    """The `corpus` part of vocab/report.json."""
-    return {
-        "lines": lines,
-        "words": sum(words.values()),
-        "distinct_words": len(words),
-        "bytes": size_bytes,
-        "sha256": sha256,
-    }
-
-
-def vocabulary_report(
-    extension: VocabularyExtension,
-    *,
-    corpus: Mapping[str, object],
-    base: Mapping[str, float],
-    extended: Mapping[str, float],
-    drift: Mapping[str, Any],
-    unused: Collection[str],
-    seconds: float,
-) -> dict[str, Any]:
-    """vocab/report.json. `base` and `extended` are `measure` on the held-out lines."""
-    return {
-        "added": len(extension.added),
-        "base_size": len(extension.base),
-        "corpus": dict(corpus),
-        "held_out": {"base": dict(base), "extended": dict(extended)},
-        "drift": dict(drift),
-        "unused": len(unused),
-        "seconds": round(seconds, 3),
-    }

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from extend.cli import vocabulary
 from extend.cli.command import Call, Result, command
 from extend.cli.output import every_value, facts, table, with_interval
 from extend.cli.runs import open_run, per_language, with_config
@@ -20,15 +21,6 @@ _Texts = Annotated[
         help="Text of a language the base knows, mixed in against forgetting; repeatable.",
     ),
 ]
-
-
-def _vocabulary_text(result: Result) -> Iterable[RenderableType]:
-    if "stage" in result:
-        yield from every_value(result)
-    yield from facts(result, "added", "base_size", "unused", "seconds")
-    if held_out := result.get("held_out"):
-        rows = [[name, one["fertility"], one["unk_rate"]] for name, one in held_out.items()]
-        yield table(["held-out text", "pieces a word", "share of words with [UNK]"], rows)
 
 
 def _encoders_text(result: Result) -> Iterable[RenderableType]:
@@ -72,13 +64,7 @@ def register(app: typer.Typer) -> None:
         example="extend quickstart",
         on_run=False,
     )(quickstart)
-    command(
-        app,
-        "vocab",
-        panel=_PANEL,
-        render=_vocabulary_text,
-        example="extend vocab --lang ug --corpus ug.txt.gz --size 8000",
-    )(vocab)
+    vocabulary.register(app, panel=_PANEL)
     command(app, "grow", panel=_PANEL, render=every_value, example="extend grow --lang ug --init subword")(
         grow
     )
@@ -96,18 +82,6 @@ def register(app: typer.Typer) -> None:
         render=every_value,
         example="extend run configs/si.toml --set pretrain.steps=2000",
     )(run)
-
-
-def vocab(
-    call: Call,
-    *,
-    size: Annotated[int | None, typer.Option(min=1, help="New pieces at most.")] = None,
-) -> Result:
-    """Learn the pieces the base lacks; write the extended tokenizer and its report."""
-    run = open_run(call, {"vocab.size": size, "seed": call.talk.seed})
-    from extend import recipe
-
-    return recipe.check(run, "vocab") if call.talk.dry_run else recipe.learn_vocabulary(run, call.display)
 
 
 def grow(

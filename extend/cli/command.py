@@ -8,8 +8,9 @@ import contextlib
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,38 +20,51 @@ from extend.cli.failures import tell
 from extend.cli.options import Choice, Format, Talk
 from extend.cli.output import Render, close_quietly, print_json, print_text
 from extend.cli.progress import Display
+from extend.errors import ExtendError
 
 Result = Mapping[str, Any]
+MOST_WARNINGS = 5
 
 
 @dataclass
 class Call:
-    """One invocation: its shared options, and the run folder once it is known."""
+    """One invocation: its shared options, and the run folder once it is known.
+
+    A command that has a result and failed all the same (a check that does not hold) sets `failure`.
+    """
 
     command: str
     talk: Talk
     choice: Choice
     display: Display
     directory: Path | None = field(default=None)
+    failure: ExtendError | None = field(default=None)
 
 
 def command(
     app: typer.Typer, name: str, *, panel: str, render: Render, example: str = "", on_run: bool = True
 ) -> Callable[[Callable[..., Result]], Callable[..., None]]:
-    """Register a function as `extend NAME`. With `on_run` it takes the options that choose a run."""
+    """Register a function as `extend NAME`. With `on_run` it takes the options that choose a run.
+
+    A parameter of the function that is annotated with a dataclass stands for an option each of its fields.
+    """
 
     def register(function: Callable[..., Result]) -> Callable[..., None]:
-        groups: tuple[type[Any], ...] = (Choice, Talk) if on_run else (Talk,)
+        shared: tuple[type[Any], ...] = (Choice, Talk) if on_run else (Talk,)
+        hints = get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        groups = {one.name: hints[one.name] for one in parameters if is_dataclass(hints[one.name])}
 
         def invoke(**values: Any) -> None:
             talk, choice = (_taken(group, values) for group in (Talk, Choice))
+            values |= {name: _taken(group, values) for name, group in groups.items()}
             code = _carry_out(Call(name, talk, choice, Display(sys.stderr)), function, values, render)
             if code:
                 raise typer.Exit(code)
 
-        own = list(inspect.signature(function).parameters.values())[1:]
-        shared = [parameter for group in groups for parameter in _parameters(group)]
-        _give_signature(invoke, [*own, *shared], get_type_hints(function, include_extras=True))
+        own = [parameter for parameter in parameters if parameter.name not in groups]
+        grouped = [parameter for group in (*groups.values(), *shared) for parameter in _parameters(group)]
+        _give_signature(invoke, [*own, *grouped], hints)
         invoke.__doc__ = function.__doc__
         epilog = f"**Example**\n\n`{example}`" if example else None
         app.command(name, rich_help_panel=panel, epilog=epilog)(invoke)
@@ -93,7 +107,11 @@ def _carry_out(call: Call, function: Callable[..., Result], own: Mapping[str, An
     try:
         with contextlib.redirect_stdout(sys.stderr), call.display:
             result = function(call, **own)
-        return _show(result, None if as_json else render)
+            _tell_warnings(call, result)
+        if as_json and call.failure:
+            result = {**result, "error": call.failure.as_json()}
+        code = _show(result, None if as_json else render)
+        return tell(call.failure, command=call.command) if call.failure else code
     except BaseException as error:
         return tell(
             error,
@@ -102,6 +120,18 @@ def _carry_out(call: Call, function: Callable[..., Result], own: Mapping[str, An
             debug=call.talk.debug,
             directory=call.directory,
         )
+
+
+def _tell_warnings(call: Call, result: Result) -> None:
+    """What the result warns of, on stderr: five of a kind, then how many more there are."""
+    kinds: Counter[str] = Counter()
+    for warning in result.get("warnings", ()):
+        kinds[warning["name"]] += 1
+        if kinds[warning["name"]] <= MOST_WARNINGS:
+            call.display.say(f"extend {call.command}: warning[{warning['name']}]: {warning['text']}")
+    for name, count in kinds.items():
+        if count > MOST_WARNINGS:
+            call.display.say(f"extend {call.command}: warning[{name}]: {count - MOST_WARNINGS} more")
 
 
 def _show(result: Result, render: Render | None) -> int:

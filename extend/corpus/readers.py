@@ -1,154 +1,246 @@
-"""One reader a format; every format may also be compressed.
+"""One reader a format, decided by content; every format may also be compressed.
 
-To add a format: write its reader, give it a line in `_FORMATS`.
+To add a format: write its reader, give it a line in `_FORMATS` and its ending in `FORMAT_ENDINGS`.
 """
 
-import io
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-import pyarrow
-import pyarrow.parquet
-
-from extend.corpus.streams import COMPRESSIONS, bounded, lines, opened
-from extend.errors import DataError, RefusedError, escaped
+from extend.corpus.accounts import Account, Fingerprint, ReadPolicy
+from extend.corpus.archives import COMPRESSIONS
+from extend.corpus.disk import fingerprints as fingerprints_of
+from extend.corpus.lines import MAX_LINE_BYTES, Decoder, line_blocks
+from extend.corpus.records import jsonl_texts
+from extend.corpus.streams import FORMAT_ENDINGS, Stream, kind_of, name_lies, named_kind, opened
+from extend.errors import DataError, escaped
 from extend.types import Document
 
-MAX_TABLE_BYTES = 1 << 30
+_DEFAULT = ReadPolicy()
+_NOT_TEXT = (
+    ".csv", ".doc", ".docx", ".epub", ".htm", ".html", ".json", ".odt", ".pdf", ".rtf", ".tsv", ".xml",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Some texts of one file in its order, none of them blank, each at most 1 MiB of UTF-8.
+
+    `starts` says of each whether a new text begins with it: a record, or a line after a blank one (or the
+    first of its file).
+    """
+
+    texts: list[str]
+    starts: list[bool]
 
 
 class Reader(Protocol):
-    """A file to its non-empty documents, in the file's order. What was repaired is added to `repairs`."""
+    """A file to its texts, in the file's order. Everything met on the way is added to `account`."""
 
-    def __call__(
-        self, path: Path, language: str, *, repairs: Counter[str] | None = None
-    ) -> Iterator[Document]: ...
+    def __call__(self, path: Path, *, account: Account, policy: ReadPolicy) -> Iterator[TextBatch]: ...
 
 
-def read_text(path: Path, language: str, *, repairs: Counter[str] | None = None) -> Iterator[Document]:
-    """One document a line; a blank line (and the start of the file) begins a new text."""
-    starts = True
-    for line in lines(path, Counter() if repairs is None else repairs):
-        if line.strip():
-            yield Document(line, language, str(path), starts_document=starts)
-        starts = not line.strip()
+def read_text(
+    path: Path, *, account: Account, policy: ReadPolicy = _DEFAULT, start: int = 0, end: int | None = None
+) -> Iterator[TextBatch]:
+    """One text a line; a blank line (and the start of the file) begins a new text.
+
+    With a range, exactly the lines that start in bytes [start, end) of a plain file: ranges that tile the
+    file give together what a reading of the whole gives. The limits on what is not UTF-8 look at each range
+    alone, and UTF-16 is recognised in the range at 0.
+
+    Raises what `opened` raises, and DataError E-ENCODING, E-UTF8.
+    """
+    with opened(path, account=account, policy=policy, start=start, end=end) as stream:
+        decoder, chunks = _decoding(stream, account, policy)
+        starts, cut_before = stream.after_blank, False
+        for data, cut in line_blocks(chunks, limit=MAX_LINE_BYTES):
+            lines, blank = decoder.lines(data, cut=cut)
+            batch, starts = _batch(lines, blank, starts, whole=not (cut or cut_before))
+            cut_before = cut
+            if batch.texts:
+                account.documents += len(batch.texts)
+                yield batch
+        decoder.check_encoding()
 
 
-def read_jsonl(path: Path, language: str, *, repairs: Counter[str] | None = None) -> Iterator[Document]:
-    """One JSON object a line with the text under `text`. Raises DataError E-JSONL with the line at fault."""
-    repairs = Counter() if repairs is None else repairs
-    for number, line in enumerate(lines(path, repairs), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _bad_record(path, number, f"is not JSON: {escaped(str(error))}") from error
-        text = record.get("text") if isinstance(record, dict) else None
-        if not isinstance(text, str):
-            raise _bad_record(path, number, "is not an object with a string under `text`")
-        yield from _record(text, language, path, repairs)
+def _decoding(stream: Stream, account: Account, policy: ReadPolicy) -> tuple[Decoder, Iterator[bytes]]:
+    decoder = Decoder(stream.path, account, policy, offset=stream.start)
+    blocks = stream.blocks()
+    if stream.start or not stream.head:
+        return decoder, blocks
+    mark = decoder.start(stream.head)
+    return decoder, (block if number else block[mark:] for number, block in enumerate(blocks))
 
 
-def read_parquet(path: Path, language: str, *, repairs: Counter[str] | None = None) -> Iterator[Document]:
-    """One document a row of the column `text`. A compressed file is unpacked in memory, 1 GiB at most."""
-    repairs = Counter() if repairs is None else repairs
-    with opened(path) as file:
-        source = _unpacked(path, file) if path.suffix in COMPRESSIONS else file
-        try:
-            table = pyarrow.parquet.ParquetFile(source)
-            if "text" not in table.schema_arrow.names:
-                raise DataError(
-                    f"{path} has no column `text`",
-                    name="E-PARQUET",
-                    why=escaped("its columns: " + ", ".join(table.schema_arrow.names), limit=160),
-                )
-            for batch in table.iter_batches(batch_size=1024, columns=["text"]):
-                for text in batch.column(0).to_pylist():
-                    yield from _record(text or "", language, path, repairs)
-        except pyarrow.ArrowException as error:
-            raise DataError(
-                f"{path} is not a readable parquet file",
-                name="E-PARQUET",
-                why=escaped(str(error), limit=160),
-            ) from error
+def _batch(lines: list[str], blank: list[bool], starts: bool, *, whole: bool) -> tuple[TextBatch, bool]:
+    """The lines that are not blank, and whether the next line begins a text.
+
+    The blank piece of a cut line (its block, or the first line of the next, is not `whole`) begins none.
+    """
+    if True not in blank:
+        return TextBatch(lines, [starts] + [False] * (len(lines) - 1)), False
+    before = [starts, *blank]
+    if not whole and blank[0]:
+        before[1] = starts
+    kept = [number for number, left_out in enumerate(blank) if not left_out]
+    return TextBatch([lines[number] for number in kept], [before[number] for number in kept]), before[-1]
 
 
-def _unpacked(path: Path, file: BinaryIO) -> io.BytesIO:
-    unpacked = io.BytesIO()
-    for chunk in bounded(path, lambda: file.read(1 << 20)):
-        unpacked.write(chunk)
-        if unpacked.tell() > MAX_TABLE_BYTES:
-            raise RefusedError(
-                f"{path} unpacks to more than 1 GiB",
-                name="E-SIZE",
-                why="a parquet file is not read as a stream",
-                next="unpack it first: parquet is compressed inside anyway",
-            )
-    return unpacked
+def read_jsonl(path: Path, *, account: Account, policy: ReadPolicy = _DEFAULT) -> Iterator[TextBatch]:
+    """One JSON object a line with the text, a string, under `text`.
+
+    Other fields are not looked at; of a key given twice the last counts. A line that is no such object, or
+    longer than 16 MiB, is left out and counted as `bad_records`, with the place of the first in the account.
+    Raises DataError E-JSONL when that is more than one line in a thousand, so for one bad line in a file of
+    less than a thousand; and what `read_text` raises.
+    """
+    with opened(path, account=account, policy=policy) as stream:
+        decoder, chunks = _decoding(stream, account, policy)
+        for texts, starts in jsonl_texts(chunks, decoder):
+            account.documents += len(texts)
+            yield TextBatch(texts, starts)
 
 
-def _record(text: str, language: str, path: Path, repairs: Counter[str]) -> Iterator[Document]:
-    if "\0" in text:
-        repairs["nul"] += text.count("\0")
-        text = text.replace("\0", "")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can write and UTF-8 cannot
-        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        repairs["invalid_utf8"] += whole.count("\ufffd") - text.count("\ufffd")
-        text = whole
-    if text.strip():
-        yield Document(text, language, str(path), starts_document=True)
+def read_parquet(path: Path, *, account: Account, policy: ReadPolicy = _DEFAULT) -> Iterator[TextBatch]:
+    """One text a row of the column `text`, which holds strings; a null is left out and counted.
+
+    A compressed file is unpacked in memory, 1 GiB at most. Raises DataError E-PARQUET for a file that is
+    damaged or has no such column, RefusedError E-SIZE, E-BOMB; and what `opened` raises.
+    """
+    from extend.corpus.parquet import parquet_texts
+
+    with opened(path, account=account, policy=policy) as stream:
+        for texts, starts in parquet_texts(stream, Decoder(path, account, policy)):
+            account.documents += len(texts)
+            yield TextBatch(texts, starts)
 
 
-def _bad_record(path: Path, number: int, what: str) -> DataError:
-    return DataError(
-        f"{path}:{number}: line {what}",
-        name="E-JSONL",
-        next='each line is one JSON object such as {"text": "..."}',
-    )
-
-
-_FORMATS: dict[str, Reader] = {".txt": read_text, ".jsonl": read_jsonl, ".parquet": read_parquet}
+_FORMATS: dict[str, Reader] = {"text": read_text, "jsonl": read_jsonl, "parquet": read_parquet}
 
 READERS: dict[str, Reader] = {
-    suffix + compression: reader for suffix, reader in _FORMATS.items() for compression in ("", *COMPRESSIONS)
+    ending + compression: _FORMATS[name]
+    for ending, name in FORMAT_ENDINGS.items()
+    for compression in ("", *COMPRESSIONS)
 }
 
 
-def reader_of(path: Path) -> Reader:
-    """The reader for a file's name. Raises DataError E-FORMAT listing the names that can be read."""
-    for suffixes in (path.suffixes[-2:], path.suffixes[-1:]):
-        reader = READERS.get("".join(suffixes))
-        if reader is not None:
-            return reader
-    raise DataError(
-        f"no reader for {escaped(path.name)}", name="E-FORMAT", why="readable endings: " + ", ".join(READERS)
-    )
+def check_name(path: Path) -> None:
+    """Raises DataError E-FORMAT for the ending of a format that is no corpus; any other name may be."""
+    if not named_kind(path).format and path.name.lower().endswith(_NOT_TEXT):
+        raise DataError(
+            f"no reader for {escaped(path.name)}",
+            name="E-FORMAT",
+            why="readable endings: " + ", ".join(READERS),
+            next="turn it into plain text, or into JSONL with the text under `text`",
+        )
+
+
+def read_file(path: Path, *, account: Account, policy: ReadPolicy = _DEFAULT) -> Iterator[TextBatch]:
+    """The texts of one file by the reader for its content. A name that lies is counted as `magic`.
+
+    With `policy.skip_bad_files` a file that raises DataError gives nothing and its account says why.
+    """
+    if policy.skip_bad_files and not _is_sound(path, account, policy):
+        return
+    yield from _read_as_it_is(path, account, policy)
+
+
+def _read_as_it_is(path: Path, account: Account, policy: ReadPolicy) -> Iterator[TextBatch]:
+    kind = kind_of(path, account=account)
+    account.format, account.compression = kind
+    account.met("magic", name_lies(path, kind))
+    yield from _FORMATS[kind.format](path, account=account, policy=policy)
+
+
+def _is_sound(path: Path, account: Account, policy: ReadPolicy) -> bool:
+    trial = Account(path, fingerprint=account.fingerprint)
+    try:
+        for _ in _read_as_it_is(path, trial, policy):
+            pass
+    except DataError as error:
+        if error.name == "E-CHANGED":
+            raise
+        account.fingerprint, account.size, account.consumed = trial.fingerprint, trial.size, trial.size
+        account.unpacked = account.skipped = trial.unpacked
+        account.format, account.compression = trial.format, trial.compression
+        account.dropped = f"{error.name}: {error.what}"
+        return False
+    account.fingerprint = trial.fingerprint
+    return True
+
+
+def read_batches(
+    files: Sequence[Path],
+    *,
+    accounts: list[Account] | None = None,
+    policy: ReadPolicy = _DEFAULT,
+    fingerprints: Mapping[Path, Fingerprint] | None = None,
+) -> Iterator[TextBatch]:
+    """Every text of `files` in byte order of their paths, whatever the order given.
+
+    The state of all files is fixed at the call (or given as `fingerprints`, from an earlier pass): one that
+    is another when its turn comes is DataError E-CHANGED. `accounts`, a list, gets one account a file, in
+    the order of reading, as the reading gets to it. Raises DataError E-CORPUS-EMPTY, once all was read,
+    when there was not one text; and what the readers raise.
+    """
+    return (batch for _, batch in _in_order(files, accounts, policy, fingerprints))
 
 
 def read_corpus(
-    files: Sequence[Path], language: str, *, repairs: Counter[str] | None = None
+    files: Sequence[Path],
+    language: str,
+    *,
+    accounts: list[Account] | None = None,
+    policy: ReadPolicy = _DEFAULT,
+    fingerprints: Mapping[Path, Fingerprint] | None = None,
 ) -> Iterator[Document]:
-    """Every document of `files` in byte order of their paths, whatever the order given.
+    """Every text of `files` as `read_batches` gives them, one document each; `language` is a BCP 47 tag."""
+    return (
+        Document(text, language, str(path), starts_document=starts)
+        for path, batch in _in_order(files, accounts, policy, fingerprints)
+        for text, starts in zip(batch.texts, batch.starts, strict=True)
+    )
 
-    What had to be repaired in the text is added to `repairs` (see `lines`). Raises DataError
-    E-CORPUS-EMPTY, once all was read, when there was not one document.
-    """
-    empty = True
-    for path in sorted(files, key=os.fsencode):
-        for document in reader_of(path)(path, language, repairs=repairs):
+
+def _in_order(
+    files: Sequence[Path],
+    accounts: list[Account] | None,
+    policy: ReadPolicy,
+    fingerprints: Mapping[Path, Fingerprint] | None,
+) -> Iterator[tuple[Path, TextBatch]]:
+    ordered = sorted(files, key=os.fsencode)
+    fixed = fingerprints_of(ordered) if fingerprints is None else fingerprints
+    return _by_file(ordered, accounts, policy, fixed)
+
+
+def _by_file(
+    files: Sequence[Path],
+    accounts: list[Account] | None,
+    policy: ReadPolicy,
+    fingerprints: Mapping[Path, Fingerprint],
+) -> Iterator[tuple[Path, TextBatch]]:
+    empty, dropped = True, ""
+    for path in files:
+        account = Account(path, fingerprint=fingerprints.get(path))
+        if accounts is not None:
+            accounts.append(account)
+        for batch in read_file(path, account=account, policy=policy):
             empty = False
-            yield document
+            yield path, batch
+        dropped = dropped or account.dropped
     if empty:
-        shown = ", ".join(escaped(str(path)) for path in files[:3]) + (", ..." if len(files) > 3 else "")
-        raise DataError(
-            f"the corpus is empty: no text in {shown or 'no files'}",
-            name="E-CORPUS-EMPTY",
-            next="give files that hold text",
-        )
+        raise no_text(files, f"files were dropped, the first for {dropped}" if dropped else "")
+
+
+def no_text(files: Sequence[Path], why: str) -> DataError:
+    """The refusal of a corpus without one text."""
+    shown = ", ".join(escaped(str(path)) for path in files[:3]) + (", ..." if len(files) > 3 else "")
+    return DataError(
+        f"the corpus is empty: no text in {shown or 'no files'}",
+        name="E-CORPUS-EMPTY",
+        why=why,
+        next="give files that hold text",
+    )

@@ -8,6 +8,8 @@ from typing import Any
 
 from extend.config import RunSettings
 from extend.languages import Language
+from extend.recipe.certifying import check_folder as check_folder
+from extend.recipe.certifying import raise_failed as raise_failed
 from extend.recipe.checking import check as check
 from extend.recipe.evaluation import evaluate_ner as evaluate_ner
 from extend.recipe.evaluation import protocols_possible

@@ -7,7 +7,7 @@ from typing import Any
 from extend.config import expand
 from extend.corpus import find_files
 from extend.hub import resolve_base
-from extend.recipe.corpora import STREAMED, corpus_patterns
+from extend.recipe.corpora import corpus_patterns, is_spooled
 from extend.recipe.evaluation import check_evaluation
 from extend.recipe.growing import initializer_named
 from extend.recipe.pretraining import stages_of
@@ -74,6 +74,6 @@ def _done(run: Run) -> dict[str, Any]:
 
 def _files(patterns: Sequence[str]) -> dict[str, int | None]:
     """Bytes by file; a dataset that would be streamed has none yet."""
-    streamed: dict[str, int | None] = {pattern: None for pattern in patterns if pattern.startswith(STREAMED)}
+    streamed: dict[str, int | None] = {pattern: None for pattern in patterns if is_spooled(pattern)}
     local = [expand(pattern) for pattern in patterns if pattern not in streamed]
     return {**streamed, **{str(path): path.stat().st_size for path in (find_files(local) if local else [])}}

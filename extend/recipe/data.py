@@ -10,7 +10,7 @@ from extend import store
 from extend.blocks import EncodedLine, Ids, Mixture, Stream, mixture_weights, open_stream, write_stream
 from extend.config import PretrainSettings
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
-from extend.recipe.corpora import held_out_split
+from extend.recipe.corpora import split_corpus
 from extend.recipe.run import OnProgress, Run
 from extend.sentence_pairs import SentencePairs, paired_batch
 from extend.tokenizer import encode_batch, special_ids
@@ -42,9 +42,9 @@ def tokenise_corpora(
         folder = run.pretraining / "data" / language
         names = {"training": folder.with_name(language), "held_out": folder.with_name(f"{language}.held-out")}
         if not all(store.is_published(target) for target in names.values()):
-            counted, kept = held_out_split(run, language, patterns)
-            write_stream(names["held_out"], encoded_lines(tokenizer, kept), special=special)
-            write_stream(names["training"], encoded_lines(tokenizer, counted), special=special)
+            corpus = split_corpus(run, language, patterns)
+            write_stream(names["held_out"], encoded_lines(tokenizer, corpus.unseen()), special=special)
+            write_stream(names["training"], encoded_lines(tokenizer, corpus.training()), special=special)
         training[language] = open_stream(names["training"], language)
         held_out[language] = open_stream(names["held_out"], language)
     on_progress(Progress("tokenise", len(corpora), len(corpora), "tokenised"))

@@ -10,10 +10,10 @@ from extend.blocks import open_stream, write_stream
 from extend.corpus import count_words
 from extend.hub import load_pretraining_model
 from extend.pretrain import autocast_dtype, device_of_choice, held_out_loss
-from extend.recipe.corpora import corpus_patterns, held_out_split
+from extend.recipe.corpora import corpus_patterns, split_corpus
 from extend.recipe.data import encoded_lines, masking_rule
 from extend.recipe.run import OnProgress, Run, silent
-from extend.tokenizer import load_tokenizer, special_ids, word_segmenter, word_splitter
+from extend.tokenizer import kind_of, load_tokenizer, special_ids, word_segmenter, word_splitter
 from extend.types import Progress
 from extend.vocab import measure
 
@@ -26,15 +26,15 @@ def measure_encoders(
     Losses over different vocabularies are means over different predictions: a base that reads most words as
     [UNK] predicts only the rest, and has no loss when it reads every word so. Written to encoders.json.
     """
-    _, held_out = held_out_split(run, run.language.code, corpus_patterns(run))
+    corpus = split_corpus(run, run.language.code, corpus_patterns(run))
     wanted, device, measured = run.settings.pretrain, device_of_choice(), {}
     for number, (name, folder) in enumerate(encoders.items()):
         on_progress(Progress("measure", number, len(encoders), name))
         tokenizer = load_tokenizer(folder)
         special = special_ids(tokenizer)
-        words = count_words((document.text for document in held_out), word_splitter(tokenizer))
+        words = count_words((document.text for document in corpus.unseen()), word_splitter(tokenizer))
         target = run.pretraining / "data" / f"{run.language.code}.{name}"
-        write_stream(target, encoded_lines(tokenizer, held_out), special=special)
+        write_stream(target, encoded_lines(tokenizer, corpus.unseen()), special=special)
         loss = held_out_loss(
             load_pretraining_model(folder).to(device),
             open_stream(target, run.language.code),
@@ -44,7 +44,7 @@ def measure_encoders(
             dtype=autocast_dtype(wanted.precision, device),
         )
         measured[name] = {
-            **measure(words, word_segmenter(tokenizer), unknown="[UNK]"),
+            **measure(words, word_segmenter(tokenizer), unknown=kind_of(tokenizer).unknown(tokenizer)),
             "mlm_loss": None if math.isnan(loss) else loss,
         }
     store.write_json(run.directory / "encoders.json", measured)

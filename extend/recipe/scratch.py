@@ -9,9 +9,8 @@ from typing import Any
 from extend import store
 from extend.architectures import new_model
 from extend.config import expand
-from extend.corpus import count_words
 from extend.errors import UsageError
-from extend.recipe.corpora import held_out_split
+from extend.recipe.corpora import count_split, split_corpus
 from extend.recipe.pretraining import STAGE, read_report, train_model, training_settings
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import (
@@ -86,8 +85,7 @@ def _make_tokenizer(run: Run, corpora: Mapping[str, Sequence[str]], on_progress:
     counts: dict[str, WordCounts] = {}
     for number, (language, patterns) in enumerate(corpora.items()):
         on_progress(Progress("vocab", number, len(corpora), f"counting {language}"))
-        counted, _ = held_out_split(run, language, patterns)
-        counts[language] = count_words((document.text for document in counted), split)
+        counts[language] = count_split(run, split_corpus(run, language, patterns), split, on_progress).words
     on_progress(Progress("vocab", len(corpora), len(corpora), "choosing pieces"))
     if given:
         pieces = _occurring(given, counts, word_segmenter(whole), least=wanted.min_count).pieces
@@ -97,6 +95,7 @@ def _make_tokenizer(run: Run, corpora: Mapping[str, Sequence[str]], on_progress:
         pieces = (*SPECIALS, *map(kind_of(whole).spell, learned))
     with store.publish_directory(run.vocabulary) as folder:
         save_tokenizer(new_wordpiece_tokenizer(pieces), store.make_directory(folder / "tokenizer"), base=None)
+    store.remove_directories([run.directory / "counts"])
 
 
 def _occurring(

@@ -4,16 +4,21 @@ from pathlib import Path
 
 from extend.report.card import render_card
 from extend.report.gather import gather_run
-from extend.report.nouns import RunReport
+from extend.report.nouns import RunReport, TextRates
 from extend.report.page import render_html
+from extend.report.review import ReviewSheet, review_page, review_pieces
 from extend.report.tables import summarise, summary_rows
 from extend.store import write_text
 
 __all__ = [
+    "ReviewSheet",
     "RunReport",
+    "TextRates",
     "gather_run",
     "render_card",
     "render_html",
+    "review_page",
+    "review_pieces",
     "summarise",
     "summary_rows",
     "write_report",

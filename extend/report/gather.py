@@ -8,9 +8,9 @@ from pathlib import Path
 
 from extend.errors import CheckpointError, PathError, escaped
 from extend.report.gather_ner import ner_stages, rates, sums
+from extend.report.gather_vocabulary import vocabulary_stage
 from extend.report.nouns import (
     EncoderText,
-    Example,
     GrowthStage,
     Language,
     LoggedStep,
@@ -18,7 +18,6 @@ from extend.report.nouns import (
     PretrainStage,
     Provenance,
     RunReport,
-    VocabularyStage,
 )
 from extend.report.reading import Node, read_lines, read_node, read_nodes
 
@@ -44,7 +43,7 @@ def gather_run(run: Path) -> RunReport:
         language=_language(run, manifest, settings),
         provenance=_provenance(manifest, settings),
         settings={name: leaf_text(leaf) for name, leaf in settings.leaves() if leaf.value is not None},
-        vocabulary=_vocabulary(run / "vocab"),
+        vocabulary=vocabulary_stage(run / "vocab"),
         growth=_growth(run / "grown"),
         pretraining=_pretraining(run / "pretrain"),
         ner=tuple(ner_stages(run / "ner")),
@@ -107,22 +106,6 @@ def _provenance(manifest: Node, settings: Node) -> Provenance:
 
 def _encoder_text(node: Node) -> EncoderText:
     return EncoderText(rates(node), node.number("mlm_loss"), node.number("mlm_loss_per_word"))
-
-
-def _vocabulary(directory: Path) -> VocabularyStage | None:
-    report = read_node(directory / "report.json")
-    if not report:
-        return None
-    return VocabularyStage(
-        counts=report.numeric_leaves(),
-        corpus_sha256=report.node("corpus").text("sha256"),
-        held_out={name: rates(node) for name, node in report.node("held_out").items()},
-        pieces=tuple(read_lines(directory / "added.txt")),
-        examples=tuple(
-            Example(node.text("word"), node.whole("count"), node.texts("before"), node.texts("after"))
-            for node in read_node(directory / "examples.json").elements()
-        ),
-    )
 
 
 def _growth(directory: Path) -> GrowthStage | None:

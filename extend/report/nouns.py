@@ -39,14 +39,71 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class SizePoint:
+    """What `size` new pieces would do to held-out text, and the parameters and bytes they would add."""
+
+    size: int
+    rates: TextRates
+    added_parameters: float | None
+    added_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChoice:
+    """The size that was asked for (`auto` or a number), the one taken, and why."""
+
+    asked: str
+    chosen: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MixPoint:
+    """Scores of new pieces mixed in by `share`: rates on held-out text; `drift` is the share of words of the
+    base's languages that are cut otherwise than before."""
+
+    share: float
+    rates: TextRates
+    drift: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedText:
+    """A text whose segmentation was to stay: shares of its words cut otherwise, and become unknown."""
+
+    name: str
+    words: int | None
+    words_changed: float | None
+    words_newly_unknown: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """`max_drift` is the share of words that might change; `left_out` candidates were given up for it."""
+
+    texts: tuple[ProtectedText, ...]
+    max_drift: float | None
+    left_out: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VocabularyStage:
-    """`vocab/`: `counts` holds every number of the report by its dotted name (`corpus.lines`)."""
+    """`vocab/`: `counts` holds every number of the report by its dotted name (`corpus.lines`).
+
+    `mix` is the chosen share of `mixes`; `repairs` count what was mended while the corpus was read.
+    """
 
     counts: Mapping[str, float]
     corpus_sha256: str
     held_out: Mapping[str, TextRates]
     pieces: tuple[str, ...]
     examples: tuple[Example, ...]
+    sizes: tuple[SizePoint, ...] = ()
+    choice: SizeChoice | None = None
+    mixes: tuple[MixPoint, ...] = ()
+    mix: float | None = None
+    protection: Protection | None = None
+    repairs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from extend.report import plots, tables, text
 from extend.report.nouns import Example, NerScore, NerStage, NewRow, RunReport
 from extend.report.tables import Summary
+from extend.report.vocabulary_part import vocabulary_part
 
 SHOWN_EXAMPLES = 12
 FOLDED_EXAMPLES = 100
@@ -85,6 +86,7 @@ def _content(report: RunReport) -> dict[str, Any]:
         "charts": [_chart(stage) for stage in report.ner],
         "example_groups": _example_groups(report),
         "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
+        "choices": vocabulary_part(report.vocabulary) if report.vocabulary else None,
         "curve": _curve(report),
         "losses": _losses(report),
         "row_examples": [_row(row) for row in report.growth.examples] if report.growth else [],

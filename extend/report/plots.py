@@ -74,15 +74,17 @@ def loss_curve(log: Sequence[LoggedStep], held_out: Sequence[tuple[int, float]] 
     raw = [(across(points[index][0]), up(points[index][1])) for index in kept]
     smooth = [(across(points[index][0]), up(means[index])) for index in kept]
     bands = _bands([(step, stage) for step, _, stage in points], first, last)
-    grid = "".join(_line(0, up(tick), 1, up(tick), "grid") for tick in ticks)
-    shapes = grid + _stage_shapes(bands) + _path(raw, "raw") + _path(smooth, "mean")
-    shapes += "".join(_line(across(step), up(loss), across(step), up(loss), "held") for step, loss in inside)
+    grid = "".join(line_shape(0, up(tick), 1, up(tick), "grid") for tick in ticks)
+    shapes = grid + _stage_shapes(bands) + path_shape(raw, "raw") + path_shape(smooth, "mean")
+    shapes += "".join(
+        line_shape(across(step), up(loss), across(step), up(loss), "held") for step, loss in inside
+    )
     return Curve(
-        drawing=_svg(shapes, f"MLM loss from step {whole(first)} to {whole(last)}"),
+        drawing=drawing_of(shapes, f"MLM loss from step {whole(first)} to {whole(last)}"),
         horizontal=tuple(
             Tick(100 * across(step), whole(step)) for step in nice_ticks(first, last) if first <= step <= last
         ),
-        vertical=tuple(Tick(100 * up(tick), number(tick, _digits(ticks))) for tick in ticks),
+        vertical=tuple(Tick(100 * up(tick), number(tick, tick_digits(ticks))) for tick in ticks),
         bands=bands if len(bands) > 1 else (),
         window=window,
         last=means[-1],
@@ -94,7 +96,7 @@ def score_bar(
     encoder: str, value: float | None, bounds: tuple[float, float] | None, seeds: Sequence[float]
 ) -> Markup:
     """F1 from 0 to 100: a bar to the mean, its 95 % interval as a line, each seed as a dot."""
-    grid = "".join(_line(tick / 100, 0, tick / 100, 1, "grid") for tick in (25, 50, 75, 100))
+    grid = "".join(line_shape(tick / 100, 0, tick / 100, 1, "grid") for tick in (25, 50, 75, 100))
     shapes = grid
     if value is not None:
         width = WIDTH * min(max(value, 0.0), 100.0) / 100
@@ -102,12 +104,12 @@ def score_bar(
             f'<rect class="bar {_class(encoder)}" x="0" y="{HEIGHT * 0.18:g}" width="{width:.1f}" '
             f'height="{HEIGHT * 0.64:g}"/>'
         )
-    shapes += "".join(_line(seed / 100, 0.5, seed / 100, 0.5, "seed") for seed in seeds)
+    shapes += "".join(line_shape(seed / 100, 0.5, seed / 100, 0.5, "seed") for seed in seeds)
     if bounds is not None:
         low, high = (min(max(bound / 100, 0.0), 1.0) for bound in bounds)
-        shapes += _line(low, 0.5, high, 0.5, "whisker")
-        shapes += _line(low, 0.3, low, 0.7, "whisker") + _line(high, 0.3, high, 0.7, "whisker")
-    return _svg(shapes, f"F1 {number(value)}")
+        shapes += line_shape(low, 0.5, high, 0.5, "whisker")
+        shapes += line_shape(low, 0.3, low, 0.7, "whisker") + line_shape(high, 0.3, high, 0.7, "whisker")
+    return drawing_of(shapes, f"F1 {number(value)}")
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -121,7 +123,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [step * index for index in range(start, math.ceil(high / step - 1e-9) + 1)]
 
 
-def _digits(ticks: Sequence[float]) -> int:
+def tick_digits(ticks: Sequence[float]) -> int:
     """The fewest decimals, at most four, that tell the ticks apart exactly."""
     return next((n for n in range(4) if all(abs(round(tick, n) - tick) < 1e-9 for tick in ticks)), 4)
 
@@ -164,16 +166,19 @@ def _stage_shapes(bands: Sequence[Band]) -> str:
     )
 
 
-def _path(points: Sequence[tuple[float, float]], name: str) -> str:
+def path_shape(points: Sequence[tuple[float, float]], name: str) -> str:
+    """A line through points given as fractions of width and height, from the lower left."""
     steps = "L".join(f"{x * WIDTH:.1f} {(1 - y) * HEIGHT:.1f}" for x, y in points)
     return f'<path class="{name}" d="M{steps}"/>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
-    return _path([(x1, y1), (x2, y2)], name)
+def line_shape(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
+    """A line between two points, given as fractions from the lower left."""
+    return path_shape([(x1, y1), (x2, y2)], name)
 
 
-def _svg(shapes: str, label: str) -> Markup:
+def drawing_of(shapes: str, label: str) -> Markup:
+    """The shapes in a box that stretches; `label` is our own text, never a file's."""
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f"{shapes}</svg>"

@@ -10,6 +10,7 @@ from extend.errors import escaped
 DASH = "—"
 _JOINERS = re.compile("([\u200c\u200d])")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#!|~&$@]|^[-+=])")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
 def shown(text: str, *, limit: int = 80) -> str:
@@ -32,16 +33,8 @@ def direction(text: str) -> str:
 
 def markdown(text: str, *, limit: int = 80) -> str:
     """Text that Markdown and HTML leave as it is: no emphasis, link, tag, table border or heading."""
-    safe = _MARKDOWN.sub(r"\\\1", shown(text, limit=limit))
-    for written, meant in (
-        ("\\<", "&lt;"),
-        ("\\>", "&gt;"),
-        ("\\&", "&amp;"),
-        ("www.", "www\\."),
-        ("://", ":\\//"),
-    ):
-        safe = safe.replace(written, meant)
-    return safe
+    safe = _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), shown(text, limit=limit))
+    return safe.replace("www.", "www\\.").replace("://", ":\\//")
 
 
 def yaml_text(text: str) -> str:

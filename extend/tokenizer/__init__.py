@@ -7,7 +7,6 @@ from extend.tokenizer.encoding import (
     encode_words,
     fertility,
     segment,
-    special_ids,
     word_segmenter,
     word_splitter,
 )
@@ -19,14 +18,13 @@ from extend.tokenizer.folders import (
     read_vocabulary,
     save_tokenizer,
 )
-from extend.tokenizer.kinds import (
-    TOKENIZER_KINDS,
-    AbstractTokenizerKind,
-    WordPieceKind,
-    kind_of,
-    spell,
-    subwords,
-)
+from extend.tokenizer.kind import AbstractTokenizerKind
+from extend.tokenizer.kinds import TOKENIZER_KINDS, kind_of, spell, subwords
+from extend.tokenizer.sentencepiece_file import new_unigram_tokenizer
+from extend.tokenizer.special import special_ids, special_tokens
+from extend.tokenizer.unigram_kind import UnigramKind
+from extend.tokenizer.untrusted import read_settings, tokenizer_settings
+from extend.tokenizer.wordpiece_kind import WordPieceKind
 
 __all__ = [
     "SPECIALS",
@@ -34,6 +32,7 @@ __all__ = [
     "TOKENIZER_KINDS",
     "AbstractTokenizerKind",
     "Encoded",
+    "UnigramKind",
     "WordPieceKind",
     "encode",
     "encode_batch",
@@ -41,13 +40,17 @@ __all__ = [
     "fertility",
     "kind_of",
     "load_tokenizer",
+    "new_unigram_tokenizer",
     "new_wordpiece_tokenizer",
+    "read_settings",
     "read_vocabulary",
     "save_tokenizer",
     "segment",
     "special_ids",
+    "special_tokens",
     "spell",
     "subwords",
+    "tokenizer_settings",
     "word_segmenter",
     "word_splitter",
 ]

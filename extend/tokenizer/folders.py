@@ -1,7 +1,9 @@
-"""A tokenizer and the folder it lies in: tokenizer.json, vocab.txt, tokenizer_config.json.
+"""A tokenizer and the folder it lies in: tokenizer.json, tokenizer_config.json, and for WordPiece vocab.txt.
 
-Pieces are written to vocab.txt as well, because transformers 4 reads it and transformers 5 no longer
-writes it. Of a foreign folder only these three names are read.
+WordPieces are written to vocab.txt as well, because transformers 4 reads it and transformers 5 no longer
+writes it. A Unigram base may come as sentencepiece.bpe.model; that file is never written, for it would
+hold the old pieces and slow readers would take it. Of a foreign folder only these names are read, whatever
+its settings say.
 """
 
 import json
@@ -12,56 +14,63 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from extend import store
-from extend.errors import CheckpointError, DataError, PathError, RefusedError, escaped
-from extend.tokenizer.kinds import kind_of
+from extend.errors import CheckpointError, DataError, PathError, escaped
+from extend.tokenizer.kinds import TOKENIZER_KINDS, kind_of
+from extend.tokenizer.sentencepiece_file import load_sentencepiece
+from extend.tokenizer.untrusted import SETTINGS, SPECIAL_TOKENS, inside, read_settings, refuse_slow_patterns
 from extend.types import Vocabulary
 
-TOKENIZER, VOCABULARY, CONFIG, SPECIAL_TOKENS = TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
+TOKENIZER, VOCABULARY, SENTENCEPIECE = "tokenizer.json", "vocab.txt", "sentencepiece.bpe.model"
+TOKENIZER_FILES = (TOKENIZER, VOCABULARY, SETTINGS, SPECIAL_TOKENS)
 PAD, UNKNOWN, START, END, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-MAX_FILE_BYTES = 256 << 20
-_LEFT_BY_LOADERS = ("is_local", "local_files_only", "backend")
+_LEFT_BY_LOADERS = ("is_local", "local_files_only", "backend", "chat_template")
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Read tokenizer.json, or build BERT's rules from vocab.txt and tokenizer_config.json.
+    """Read tokenizer.json, or build BERT's rules from vocab.txt, or XLM-R's from sentencepiece.bpe.model.
 
     Without a `do_lower_case` key a vocabulary that has upper-case pieces is taken as cased. Settings of
-    truncation and padding are dropped: they belong to a call. Raises PathError when neither file is there,
-    CheckpointError when tokenizer.json cannot be read, DataError with the line when vocab.txt is broken,
-    RefusedError when a file is a link out of the folder or too large.
+    truncation and padding are dropped: they belong to a call. Raises PathError when no such file is there,
+    CheckpointError when it cannot be read, DataError with the line when vocab.txt is broken, RefusedError
+    when a file is a link out of the folder or too large, names code, or has a pattern that may not end.
     """
-    path = _inside(directory, TOKENIZER)
-    if path is not None:
-        try:
-            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except Exception as error:  # the library raises bare Exception
-            raise CheckpointError(
-                f"cannot read {path}", name="E-TOKENIZER", why=escaped(str(error), limit=200)
-            ) from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
-    path = _inside(directory, VOCABULARY)
-    if path is None:
-        raise PathError(
-            f"no {TOKENIZER} and no {VOCABULARY} in {directory}",
-            name="E-PATH",
-            next="give a folder that holds a tokenizer",
+    settings = read_settings(directory)
+    if path := inside(directory, TOKENIZER):
+        return _read_tokenizer(path)
+    if path := inside(directory, VOCABULARY):
+        pieces = read_vocabulary(path).pieces
+        cased = any(piece != piece.lower() for piece in pieces if piece[0] not in "[<")
+        return new_wordpiece_tokenizer(
+            pieces,
+            lowercase=settings.get("do_lower_case", not cased),
+            strip_accents=settings.get("strip_accents"),
+            split_chinese=settings.get("tokenize_chinese_chars", True),
         )
-    pieces = read_vocabulary(path).pieces
-    config = _read_config(directory)
-    cased = any(piece != piece.lower() for piece in pieces if piece[0] not in "[<")
-    return new_wordpiece_tokenizer(
-        pieces,
-        lowercase=config.get("do_lower_case", not cased),
-        strip_accents=config.get("strip_accents"),
-        split_chinese=config.get("tokenize_chinese_chars", True),
+    if path := inside(directory, SENTENCEPIECE):
+        return load_sentencepiece(path)
+    raise PathError(
+        f"no {TOKENIZER}, {VOCABULARY} or {SENTENCEPIECE} in {directory}",
+        name="E-PATH",
+        next="give a folder that holds a tokenizer",
     )
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(
+            f"cannot read {path}", name="E-TOKENIZER", why=escaped(str(error), limit=200)
+        ) from error
+    for kind in TOKENIZER_KINDS:
+        if kind.matches(tokenizer):
+            state = json.loads(text)
+            refuse_slow_patterns(path, state)
+            tokenizer = kind.restored(tokenizer, state)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -85,8 +94,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
             raise _broken(path, number, "ends with a carriage return")
         if first.setdefault(piece, number) != number:
             raise _broken(path, number, f"repeats {escaped(piece)} of line {first[piece]}")
-    if UNKNOWN not in first:
-        raise _broken(path, len(lines), f"ends the file and {UNKNOWN} was not in it")
+    if missing := [token for token in SPECIALS if token not in first]:
+        raise _broken(path, len(lines), f"ends the file without {', '.join(missing)}")
     return Vocabulary(tuple(lines))
 
 
@@ -131,58 +140,37 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, *, base: Path | None) 
     """Write the files that transformers 5 and 4 load the same tokenizer from.
 
     `base` is the folder of the tokenizer it was made from: its tokenizer_config.json and
-    special_tokens_map.json go with it; with None (a new tokenizer) BERT's are written.
+    special_tokens_map.json go with it, without names of files; with None (a new tokenizer) the settings
+    of its kind are written. Raises DataError when vocab.txt could not hold a piece on one line.
     """
-    pieces = kind_of(tokenizer).vocabulary(tokenizer).pieces
+    kind = kind_of(tokenizer)
+    if kind.lists_pieces:
+        pieces = kind.vocabulary(tokenizer).pieces
+        broken = next((piece for piece in pieces if not piece or {"\n", "\r"} & set(piece)), None)
+        if broken is not None:
+            raise DataError(
+                f"{VOCABULARY} cannot hold the piece {escaped(repr(broken))}",
+                name="E-VOCABULARY",
+                why="ids are line numbers: each line is one piece",
+            )
+        store.write_text(directory / VOCABULARY, "".join(f"{piece}\n" for piece in pieces))
     store.write_text(directory / TOKENIZER, tokenizer.to_str(pretty=True))
-    store.write_text(directory / VOCABULARY, "".join(f"{piece}\n" for piece in pieces))
-    config = _read_config(base) if base is not None else {}
-    store.write_json(directory / CONFIG, _config(tokenizer, config))
-    if base is not None:
+    store.write_json(directory / SETTINGS, _settings(tokenizer, read_settings(base) if base else {}))
+    if base is not None and (special_tokens := inside(base, SPECIAL_TOKENS)):
+        store.read_json(special_tokens)
         store.copy_files(base, directory, [SPECIAL_TOKENS])
 
 
-def _config(tokenizer: Tokenizer, base: dict[str, Any]) -> dict[str, Any]:
-    config = {key: value for key, value in base.items() if key not in _LEFT_BY_LOADERS}
-    config.setdefault("tokenizer_class", "BertTokenizer")
-    config.setdefault("model_max_length", 512)
-    roles = zip(("pad", "unk", "cls", "sep", "mask"), SPECIALS, strict=True)
-    for role, token in roles:
+def _settings(tokenizer: Tokenizer, base: dict[str, Any]) -> dict[str, Any]:
+    kind = kind_of(tokenizer)
+    settings = {
+        key: value for key, value in base.items() if key not in _LEFT_BY_LOADERS and not key.endswith("_file")
+    }
+    if isinstance(settings.get("extra_special_tokens"), list):
+        del settings["extra_special_tokens"]  # transformers 4.57 takes a mapping only and cannot load a list
+    settings.setdefault("tokenizer_class", kind.tokenizer_class)
+    settings.setdefault("model_max_length", 512)
+    for role, token in kind.special.items():
         if tokenizer.token_to_id(token) is not None:
-            config.setdefault(f"{role}_token", token)
-    # transformers 5 builds the normalizer of a BertTokenizer from these keys and not from tokenizer.json
-    normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
-    if normalizer.get("type") == "BertNormalizer":
-        config["do_lower_case"] = normalizer["lowercase"]
-        config["strip_accents"] = normalizer["strip_accents"]
-        config["tokenize_chinese_chars"] = normalizer["handle_chinese_chars"]
-    return config
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    path = _inside(directory, CONFIG)
-    config = {} if path is None else store.read_json(path)
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is not a JSON object", name="E-JSON")
-    if "auto_map" in config:
-        raise RefusedError(
-            f"{path} names code of its own (auto_map)",
-            name="E-REMOTE-CODE",
-            why="a checkpoint's code is never run",
-        )
-    return config
-
-
-def _inside(directory: Path, name: str) -> Path | None:
-    """The file, if there is one. Links may lead elsewhere only as the hub's cache makes them."""
-    path = directory / name
-    if not path.is_file():
-        return None
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise RefusedError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB", name="E-SIZE")
-    if path.is_symlink():
-        target = path.resolve()
-        blobs = directory.resolve().parent.parent / "blobs"
-        if not (target.is_relative_to(directory.resolve()) or target.parent == blobs):
-            raise RefusedError(f"{path} is a link out of its folder", name="E-LINK")
-    return path
+            settings.setdefault(f"{role}_token", token)
+    return settings | kind.settings(json.loads(tokenizer.to_str()))

@@ -20,9 +20,10 @@ from collections.abc import Collection
 from types import MappingProxyType
 
 from extend.types import Subword, WordCounts
+from extend.wordpiece.curve import SIZES, SizePoint, knee, size_curve
 from extend.wordpiece.learner import PREFERRED_COUNT, Rules, Words, first_characters, select
 
-__all__ = ["Rules", "learn_subwords"]
+__all__ = ["SIZES", "Rules", "SizePoint", "knee", "learn_subwords", "size_curve"]
 
 NO_RULES, NO_WORDS = Rules(), MappingProxyType[str, int]({})
 

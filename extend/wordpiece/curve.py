@@ -9,6 +9,7 @@ from extend.types import Subword, WordCounts
 from extend.wordpiece.lattice import build_lattice
 from extend.wordpiece.learner import (
     PREFERRED_COUNT,
+    SCALE,
     Rules,
     Words,
     first_characters,
@@ -36,7 +37,7 @@ def size_curve(
     *,
     known: Collection[Subword],
     rules: Rules,
-    sizes: Sequence[int] = SIZES,
+    sizes: Sequence[int],
 ) -> list[SizePoint]:
     """Fertility and UNK rate of the `held_out` words at each of `sizes` that the corpus gives.
 
@@ -60,13 +61,13 @@ def _growth(words: Words, known: Sequence[Subword], rules: Rules, *, size: int) 
     for least in sorted({rules.min_count, max(rules.min_count, PREFERRED_COUNT)}, reverse=True):
         if len(path) < size:
             lattice = build_lattice(
-                words.texts, words.counts, known, min_count=least, max_length=rules.max_length
+                words.texts, words.weights, known, min_count=SCALE * least, max_length=rules.max_length
             )
-            segmentation, offered = Segmentation(lattice, words.counts), offered_by(lattice, rules)
+            segmentation, offered = Segmentation(lattice, words.weights), offered_by(lattice, rules)
             if path:
                 segmentation.add(numbers_of(lattice, set(path)))
             for coming in grow_(segmentation, goal=taken(segmentation) + size - len(path), offered=offered):
-                path += [lattice.candidates.subword(int(index)) for index in coming]
+                path += lattice.candidates.subwords(coming)
     return path[:size]
 
 
@@ -91,7 +92,7 @@ def _measured(
     segmentation = Segmentation(lattice, held.counts)
     rank = {subword: index for index, subword in enumerate(path)}
     there = numbers_of(lattice, rank.keys())
-    ranks = np.array([rank[lattice.candidates.subword(int(index))] for index in there], np.int64)
+    ranks = np.array([rank[subword] for subword in lattice.candidates.subwords(there)], np.int64)
     points, before = list[SizePoint](), 0
     for size in ends:
         now = size - fixed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from extend.types import Subword
 from extend.wordpiece.characters import joins_nothing
-from extend.wordpiece.order import Codes, Flags, Ints, Longs, run_sizes, run_starts, sorted_rows
+from extend.wordpiece.order import Codes, Flags, Ints, Longs, ranges, run_sizes, run_starts, sorted_rows
 from extend.wordpiece.prefixes import Level, Places, Rules, collect_prefixes
 
 
@@ -75,11 +75,14 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.length)
 
-    def subword(self, index: int) -> Subword:
-        start = int(self.position[index])
-        codes = self.codes[start : start + int(self.length[index])]
+    def subwords(self, indices: Longs) -> list[Subword]:
+        """These pieces, in the order asked for."""
+        lengths = self.length[indices].astype(np.int64)
+        codes = self.codes[ranges(self.position[indices], lengths)]
         text = self.characters[codes.astype(np.int32) - 1].tobytes().decode("utf-32-le")
-        return Subword(text, bool(self.continues[index]))
+        ends = np.cumsum(lengths).tolist()
+        spans = zip([0, *ends], ends, self.continues[indices].tolist(), strict=False)
+        return [Subword(text[start:end], continues) for start, end, continues in spans]
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def build_lattice(
     max_length: int,
     only_closed: bool = True,
 ) -> Lattice:
-    """The lattice of `words` (sorted, distinct, none empty), with `known` and every text inside them.
+    """The lattice of `words` (distinct, none empty, in any order), with `known` and every text inside them.
 
     A text becomes a candidate when it stands `min_count` times in its position, has two to `max_length`
     characters, and no digit, punctuation or symbol; with `only_closed`, not when one longer candidate
@@ -123,7 +126,8 @@ def build_lattice(
     spelt, pieces, continues = _coded(text, characters, lengths, known)
     nodes, position, weight = _nodes(spelt, counts, bits)
     closed = np.array([False, *(joins_nothing(chr(character)) for character in characters)])
-    codes = np.concatenate([spelt.codes, pieces.codes])
+    codes, shift = np.concatenate([spelt.codes, pieces.codes]), len(spelt.codes)
+    del text, spelt
     rules = Rules(codes, closed, bits, nodes.following, nodes.remaining, min_count, max_length, only_closed)
     found = list[Level]()
     for inside in (False, True):
@@ -133,11 +137,12 @@ def build_lattice(
             here.astype(np.int32),
             position[here],
             weight[here],
-            pieces.starts[mine] + len(spelt.codes),
+            pieces.starts[mine] + shift,
             pieces.lengths[mine],
         )
-        numbered = sum(len(level.count) for level in found)
-        found += collect_prefixes(rules, places, continues=inside, numbered=numbered)
+        levels = collect_prefixes(rules, places, continues=inside)
+        _leave_out_shadowed(levels, len(nodes))
+        found += levels
     candidates = Candidates(
         np.repeat([level.size for level in found], [len(level.count) for level in found]).astype(np.int32),
         np.concatenate([level.count for level in found]),
@@ -202,24 +207,30 @@ def _nodes(words: _Texts, counts: Longs, bits: int) -> tuple[Nodes, Longs, Longs
     return nodes, np.concatenate([*positions, words.starts]), np.concatenate([*weights, counts])
 
 
+def _leave_out_shadowed(levels: list[Level], nodes: int) -> None:
+    """At each node, leave out what is shorter than its longest known piece."""
+    longest_known = np.zeros(nodes, np.int32)
+    for level in levels:
+        longest_known[level.node[level.known[level.piece]]] = level.size
+    for level in levels:
+        level.only(longest_known[level.node] <= level.size)
+
+
 def _entries(levels: list[Level], nodes: int) -> Entries:
     """Entries by node from levels by piece. Empties `levels` on the way, so that they are not held twice."""
-    base = np.zeros(nodes, np.int32)
-    for level in levels:
-        base[level.node[level.known[level.piece - level.first]]] = level.size
     size = np.zeros(nodes + 1, np.int64)
     for level in levels:
-        level.only(base[level.node] <= level.size)
         size[level.node + 1] += 1
-    starts, piece_sizes = np.cumsum(size), [np.zeros(1, np.int64)]
+    starts, piece_sizes, numbered = np.cumsum(size), [np.zeros(1, np.int64)], 0
     free, total, done = starts[:-1].copy(), int(starts[-1]), 0
     at_node, at_piece, leads_to, by_piece = (np.empty(total, np.int32) for _ in range(4))
     while levels:
         level = levels.pop(0)
         place = free[level.node]
         free[level.node] += 1
-        at_node[place], at_piece[place], leads_to[place] = level.node, level.piece, level.target
+        at_node[place], leads_to[place] = level.node, level.target
+        at_piece[place] = level.piece + np.int32(numbered)
         by_piece[done : done + len(place)] = place
-        done += len(place)
-        piece_sizes.append(np.bincount(level.piece - level.first, minlength=len(level.count)))
+        done, numbered = done + len(place), numbered + len(level.count)
+        piece_sizes.append(np.bincount(level.piece, minlength=len(level.count)))
     return Entries(at_node, at_piece, leads_to, starts, by_piece, np.cumsum(np.concatenate(piece_sizes)))

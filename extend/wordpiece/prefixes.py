@@ -39,12 +39,11 @@ class Places:
 
 @dataclass
 class Level:
-    """Pieces of `size` characters in one position, numbered from `first` on: facts of each, and the places
-    they fit (a node comes once)."""
+    """Pieces of `size` characters in one position, numbered from 0: facts of each, and the places they fit
+    (a node comes once)."""
 
     size: int
     continues: bool
-    first: int
     count: Longs
     known: Flags
     position: Longs
@@ -93,8 +92,8 @@ class _Rows:
         return _Rows(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
-def collect_prefixes(rules: Rules, places: Places, *, continues: bool, numbered: int) -> list[Level]:
-    """Every prefix of a node that is a known piece or a candidate, shortest first, numbers from `numbered`.
+def collect_prefixes(rules: Rules, places: Places, *, continues: bool) -> list[Level]:
+    """Every prefix of a node that is a known piece or a candidate, shortest first.
 
     Nodes and known pieces are sorted together; at each length, rows with one prefix are neighbours, so
     that its count is a sum over a run and its number the run's.
@@ -116,8 +115,7 @@ def collect_prefixes(rules: Rules, places: Places, *, continues: bool, numbered:
         if last:
             if rules.only_closed:
                 last.candidate[before[candidate & (count == last.count[before])]] = False
-            levels.append(_level(last, numbered, continues=continues))
-            numbered += len(levels[-1].count)
+            levels.append(_level(last, continues=continues))
         rows.group = np.repeat(np.arange(len(first), dtype=np.int32), run_sizes(first, len(code)))
         ends = ~rows.is_node & (rows.length == size)
         here = np.flatnonzero(rows.is_node)
@@ -133,18 +131,17 @@ def collect_prefixes(rules: Rules, places: Places, *, continues: bool, numbered:
             rows.target[here],
         )
         rows = rows.only((candidate | np.maximum.reduceat(~rows.is_node & ~ends, first))[rows.group])
-    return [*levels, _level(last, numbered, continues=continues)] if last else []
+    return [*levels, _level(last, continues=continues)] if last else []
 
 
-def _level(runs: _Runs, numbered: int, *, continues: bool) -> Level:
+def _level(runs: _Runs, *, continues: bool) -> Level:
     """The runs that are pieces, as pieces."""
     wanted = runs.occurs & (runs.known | runs.candidate)
-    number = np.cumsum(wanted, dtype=np.int32) + np.int32(numbered - 1)
+    number = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
     here = np.flatnonzero(wanted[runs.group])
     return Level(
         runs.size,
         continues,
-        numbered,
         runs.count[wanted],
         runs.known[wanted],
         runs.position[wanted],

@@ -12,6 +12,10 @@ UNKNOWN_COST = 2
 """Pieces that a character costs which nothing spells: more than any spelling of it."""
 
 
+BLOCK = 1 << 15
+"""Nodes looked at together: bounds the memory that a round takes beside the lattice."""
+
+
 @dataclass(frozen=True)
 class Uses:
     """Places on the words' present segmentations: node, entry in use there, and how often, one row each."""
@@ -153,19 +157,32 @@ class Segmentation:
         Of several pieces for one place only the one that would gain most in all is counted there, so that
         those with the largest gains can come in together.
         """
-        entries, size = self.lattice.entries, len(self.lattice.candidates)
+        candidate, size = offered & ~self.on, len(self.lattice.candidates)
         nodes = np.flatnonzero((self.flow > 0) & (self.rest > 1))
+        alone, best, parts = np.zeros(size, np.int64), np.zeros(size, np.int64), []
+        for start in range(0, len(nodes), BLOCK):
+            entry, gain = self._gains_at(nodes[start : start + BLOCK], candidate)
+            alone += sums(self.lattice.entries.piece[entry], gain, size)
+            parts.append((entry, gain))
+        for entry, gain in parts:
+            winner = self._winners(entry, alone)
+            best += sums(self.lattice.entries.piece[entry[winner]], gain[winner], size)
+        return best
+
+    def _gains_at(self, nodes: Longs, candidate: Flags) -> tuple[Ints, Longs]:
+        """The entries of candidates that are longer than what is in use at `nodes`, and what each saves."""
+        entries = self.lattice.entries
         first = np.maximum(self.longest[nodes].astype(np.int64) + 1, entries.starts[nodes])
-        longer = entries.starts[nodes + 1] - first
-        entry = ranges(first, longer)
-        entry = entry[(offered & ~self.on)[entries.piece[entry]]]
-        node, piece = entries.node[entry], entries.piece[entry]
-        gain = (self.rest[node] - 1 - self.rest[entries.target[entry]]) * self.flow[node]
-        alone = sums(piece, gain, size)
+        entry = ranges(first, entries.starts[nodes + 1] - first)
+        entry = entry[candidate[entries.piece[entry]]]
+        node = entries.node[entry]
+        return entry, (self.rest[node] - 1 - self.rest[entries.target[entry]]) * self.flow[node]
+
+    def _winners(self, entry: Ints, alone: Longs) -> Longs:
+        """At each node, the entry whose piece would gain most in all (all of them when several would)."""
         if not len(entry):
-            return alone
+            return np.zeros(0, np.int64)
+        node, of_entry = self.lattice.entries.node[entry], alone[self.lattice.entries.piece[entry]]
         starts = run_starts(node[1:] != node[:-1])
-        of_entry = alone[piece]
-        best = np.repeat(np.maximum.reduceat(of_entry, starts), run_sizes(starts, len(node)))
-        winner = np.flatnonzero(of_entry == best)
-        return sums(piece[winner], gain[winner], size)
+        most = np.repeat(np.maximum.reduceat(of_entry, starts), run_sizes(starts, len(node)))
+        return np.flatnonzero(of_entry == most)

@@ -39,12 +39,12 @@ def shrink_(segmentation: Segmentation, *, size: int) -> None:
         segmentation.remove(kept[np.lexsort((-kept, costs[kept]))[:number]])
 
 
-def drop_rare_(segmentation: Segmentation, *, min_count: int, offered: Flags) -> None:
-    """Turn off pieces that segmentation uses less than `min_count` times; those it dropped are put off
-    the offer. What replaces them may make others rare, so they are looked for until there are none."""
+def drop_rare_(segmentation: Segmentation, counts: Longs, *, min_count: int, offered: Flags) -> None:
+    """Turn off pieces that words so often counted use less than `min_count` times, and take them off the
+    offer. What replaces them may make others rare, so they are looked for until there are none."""
     known = segmentation.lattice.candidates.known
     while True:
-        usage = segmentation.usage(segmentation.flow)
+        usage = segmentation.usage(segmentation.flow_of(counts))
         rare = np.flatnonzero(segmentation.on & ~known & (usage < min_count))
         if not len(rare):
             return

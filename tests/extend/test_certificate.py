@@ -1,8 +1,8 @@
 """Each assertion is broken on purpose in a folder that is otherwise right."""
 
-import contextlib
-import io
 import json
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,48 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForPreTraining
 
-from extend import certificate
-from extend.certificate import PROBES, certify_model, certify_tokenizer
+from extend.certificate import BERT_SPECIAL, PROBES, certify_model, read_folders, reload
+from extend.certificate.probes import made_words, probes_for, sample_words
 from extend.errors import CheckpointError
 from extend.growth import grow_
-from extend.tokenizer import kind_of, load_tokenizer, new_wordpiece_tokenizer, save_tokenizer
-from extend.types import Vocabulary, VocabularyExtension
-from tests.models import ARCHITECTURES, PIECES, tiny_checkpoint, write_tokenizer
-
-ADDED = ("riverbed", "##walk", "ර")
-SIZE = len(PIECES) + len(ADDED)
-HELD_OUT = {
-    "base": {"fertility": 2.0, "unk_rate": 0.1},
-    "extended": {"fertility": 1.5, "unk_rate": 0.0},
-}
-DRIFT = {"sample": 10, "words_changed": 0.0, "words_newly_unk": 0.0}
-
-
-class Written:
-    """A base and its extension, both in folders."""
-
-    def __init__(self, directory: Path) -> None:
-        self.base = load_tokenizer(write_tokenizer(directory / "base"))
-        self.extension = VocabularyExtension(Vocabulary(PIECES), ADDED)
-        self.extended = kind_of(self.base).extended(self.base, self.extension)
-        self.folder = directory / "extended"
-        save_tokenizer(self.extended, self.folder, base=directory / "base")
-
-    def certify(self, **changes: object) -> dict[str, object]:
-        arguments = {
-            "base": self.base,
-            "extended": self.extended,
-            "held_out": HELD_OUT,
-            "drift": DRIFT,
-            "texts": ["the riverbed ර"],
-            **changes,
-        }
-        return certify_tokenizer(self.folder, self.extension, **arguments)
-
-    def edit(self, name: str, change: object) -> None:
-        value = json.loads((self.folder / name).read_text())
-        change(value)
-        (self.folder / name).write_text(json.dumps(value))
+from extend.tokenizer import new_wordpiece_tokenizer, save_tokenizer
+from tests.extend.written_tokenizers import ADDED, HELD_OUT, SIZE, Written, read_here
+from tests.models import ARCHITECTURES, PIECES, tiny_checkpoint
 
 
 @pytest.fixture
@@ -62,22 +27,39 @@ def written(tmp_path: Path) -> Written:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reloading program run in this process: a new one takes seconds to import transformers."""
-
-    def reloaded(directory, probes):
-        monkeypatch.setattr(sys, "argv", ["-c", str(directory)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(list(probes))))
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            exec(compile(certificate._RELOAD, "reload", "exec"), {})
-        return json.loads(output.getvalue())
-
-    monkeypatch.setattr(certificate, "_reloaded", reloaded)
+    read_here(monkeypatch)
 
 
-def test_a_right_folder_is_certified_by_a_new_process(written):
+@pytest.mark.parametrize("unigram", [False, True])
+def test_a_right_folder_is_certified_by_a_new_process(tmp_path, unigram):
+    written = Written(tmp_path, unigram=unigram)
     result = written.certify()
-    assert result["probes"] == len(PROBES) + 1
+    assert result["probes"] > len(PROBES) + 1
     assert len(result["held"]) == 7
+    assert set(result["versions"]) == {"python", "transformers", "tokenizers"}
+
+
+def test_every_role_must_have_the_token_it_had(here, written):
+    with pytest.raises(CheckpointError, match=r"assertion 2 .*mask \[MASK\] 4 instead of mask \[SEP\] 3"):
+        written.certify(special={**BERT_SPECIAL, "mask": "[SEP]"})
+
+
+def test_a_moved_mask_of_xlmr_is_refused(here, tmp_path):
+    """What adding pieces to the sentencepiece model does: `<mask>` goes last, all new ids are one off."""
+
+    def move(state):
+        vocabulary = state["model"]["vocab"]
+        mask = next(entry for entry in vocabulary if entry[0] == "<mask>")
+        vocabulary.remove(mask)
+        vocabulary.append(mask)
+        next(token for token in state["added_tokens"] if token["content"] == "<mask>")["id"] = (
+            len(vocabulary) - 1
+        )
+
+    written = Written(tmp_path, unigram=True)
+    written.edit("tokenizer.json", move)
+    with pytest.raises(CheckpointError, match=r"assertion 1 .*<mask>"):
+        written.certify()
 
 
 def swap_ids(state):
@@ -86,7 +68,7 @@ def swap_ids(state):
 
 
 def drop_last(state):
-    del state["model"]["vocab"]["ර"]
+    del state["model"]["vocab"]["##ර"]
 
 
 def move_mask(state):
@@ -152,6 +134,67 @@ def test_drift_must_have_been_measured(written):
         written.certify(drift={"sample": 3})
 
 
+class TestProbes:
+    def test_every_script_of_the_pieces_has_a_line(self):
+        lines = probes_for(["▁house", "##er", "ර", "##ක", "да", "7", "[PAD]"])[len(PROBES) :]
+        assert lines == ("да", "houseer", "රක")
+
+    def test_special_tokens_are_written_out_and_texts_come_last(self):
+        lines = probes_for([], special=["<s>", "<pad>", "<s>"], texts=["one", "two"])[len(PROBES) :]
+        assert lines == ("x <s> and <pad> y", "one", "two")
+
+    def test_words_are_pairs_of_pieces(self):
+        assert made_words(["ab", "##cd", "ef", "##gh", "i"]) == {"LATIN": ["abgh", "cdi", "ef"]}
+
+    def test_a_sample_takes_every_script_in_turn(self):
+        pieces = [*(chr(97 + at) * 3 for at in range(20)), "да", "не"]
+        sample = sample_words(pieces, most=4)
+        assert len(sample) == 4
+        assert "дане" in sample
+
+    def test_the_kinds_of_text_that_broke_tokenizers_are_there(self):
+        joined = "\n".join(PROBES)
+        for part in ("e\u0301", "\u200c", "\u200d", "##ing", "▁word", "x" * 600, "[MASK]", "<mask>"):
+            assert part in joined
+        assert "" in PROBES
+
+
+class TestProcess:
+    def test_it_has_no_torch_and_opens_no_connection_and_no_process(self, written):
+        program = (
+            f"import runpy, sys; runpy.run_path({str(reload.PROGRAM)!r})['main']()\n"
+            "import socket, subprocess\n"
+            "print(sys.modules['torch'], file=sys.stderr)\n"
+            "for attempt in (lambda: socket.create_connection(('127.0.0.1', int(sys.argv[1])), 1),\n"
+            "                lambda: subprocess.run(['true'])):\n"
+            "    try: attempt(); print('done', file=sys.stderr)\n"
+            "    except PermissionError: print('refused', file=sys.stderr)\n"
+        )
+        request = json.dumps({"folders": [[str(written.folder), ["fast"]]], "texts": [], "case": ""})
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            command = [sys.executable, "-c", program, str(server.getsockname()[1])]
+            done = subprocess.run(command, input=request.encode(), capture_output=True, check=True)
+        assert done.stderr.decode().split()[-3:] == ["None", "refused", "refused"]
+        assert json.loads(done.stdout)["folders"][0]["fast"]["size"] == SIZE
+
+    def test_one_that_takes_too_long_is_told(self, written, monkeypatch):
+        monkeypatch.setattr(reload, "TIMEOUT_SECONDS", 0.01)
+        with pytest.raises(CheckpointError, match=r"assertion 4 .*no answer in 0.01 seconds"):
+            written.certify()
+
+    def test_one_that_dies_is_told(self, written):
+        (answer,), versions = read_folders({written.folder: ("fast",)}, [], case="", python="/bin/false")
+        assert (answer.fast, answer.errors, versions) == (None, {"fast": "exit code 1"}, {})
+
+    def test_secrets_stay_here(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("HF_TOKEN", "hf_SENTINEL")
+        python = tmp_path / "python"
+        python.write_text("#!/bin/sh\necho token: $HF_TOKEN >&2\nexit 1\n", encoding="utf-8")
+        python.chmod(0o755)
+        (answer,), _ = read_folders({tmp_path: ("fast",)}, [], case="", python=str(python))
+        assert answer.errors == {"fast": "token:"}
+
+
 class TestModel:
     @pytest.fixture(params=ARCHITECTURES)
     def grown(self, request, tmp_path: Path) -> tuple[Path, Path]:
@@ -181,7 +224,7 @@ class TestModel:
         return "cls.predictions.bias" if "cls.predictions.bias" in tensors else "decoder.bias"
 
     def test_a_grown_model_is_certified(self, grown):
-        assert self.certify(grown)["rows"] == len(PIECES) + len(ADDED)
+        assert self.certify(grown)["rows"] == SIZE
 
     def test_one_bit_of_an_old_row_is_seen(self, grown):
         def flip(tensors):
@@ -220,7 +263,7 @@ class TestModel:
 
     def test_another_size_is_seen(self, grown):
         with pytest.raises(CheckpointError, match=r"assertion 1 .*vocab_size"):
-            self.certify(grown, size=len(PIECES) + len(ADDED) + 1)
+            self.certify(grown, size=SIZE + 1)
 
     @pytest.mark.parametrize("data", [b"", b"\xff" * 64])
     def test_a_file_that_is_no_checkpoint_is_told(self, grown, data):

@@ -161,6 +161,7 @@ def test_yaml_gives_any_text_back(text: str) -> None:
 @given(text=TEXT)
 @example(text="+ item")
 @example(text="1e-5")
+@example(text="\\<")
 def test_markdown_shows_any_text_as_it_is(text: str) -> None:
     tokens = PARSER.parse(f"| {markdown(text)} |\n| --- |\n\n- say: {markdown(text)}\n")
     kinds = [token.type for token in tokens]

@@ -1,8 +1,6 @@
 """The page: well formed, self-contained, safe, readable in every script, and really drawn by a browser."""
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,10 +14,10 @@ from extend.report import gather_run, plots, render_html
 from extend.report.nouns import LoggedStep
 from extend.report.page import as_piece
 from extend.store import write_json
+from tests.browser import browse, find_browser
 from tests.runs import make_run, ner_results
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect"}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -217,34 +215,15 @@ def test_a_browser_draws_the_page(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_bytes(render_html(gather_run(run)).encode())
     Outline(page.read_text(encoding="utf-8"))
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
+    if find_browser() is None:
         print("no browser on this machine: the page was checked as text only")
         return
     picture = tmp_path / "report.png"
-    subprocess.run(
-        [
-            browser,
-            *(
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-sync",
-            ),
-            *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
-            *(
-                f"--user-data-dir={tmp_path / 'profile'}",
-                "--window-size=1000,1600",
-                f"--screenshot={picture}",
-            ),
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    with browse(tmp_path / "browser") as tab:
+        tab.look(width=1000, height=1600)
+        tab.open(page.as_uri())
+        picture.write_bytes(tab.picture())
+        assert {url.split(":")[0] for url in tab.requests} == {"file"}
     pixels = np.round(imread(picture)[..., :3] * 255).astype(int)
     assert pixels.shape == (1600, 1000, 3)
     accent = np.abs(pixels - np.array([0x0B, 0x6B, 0x63])).sum(axis=2) < 30

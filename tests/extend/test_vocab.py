@@ -1,19 +1,20 @@
+import unicodedata
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend.types import Subword, Vocabulary, VocabularyExtension
+from extend.types import Subword, Vocabulary
 from extend.vocab import (
-    corpus_facts,
     cut_vocabulary,
     drift,
     drift_words,
     extend_vocabulary,
+    least_harmful,
+    lost_characters,
     measure,
     unused_pieces,
-    vocabulary_report,
 )
 
 BASE = Vocabulary(("[PAD]", "[UNK]", "a", "b", "##a"))
@@ -66,16 +67,47 @@ def test_unused_pieces_keep_their_order():
 
 
 def test_drift_counts_each_kind_of_change():
-    measured = drift(["a", "bc", "de!", "слово", "f?"], by_character, whole, unknown="[UNK]")
-    assert measured == {
-        "sample": 5,
-        "words_changed": 4 / 5,
-        "words_newly_unk": 1 / 5,
+    words = {"a": 1, "bc": 2, "de!": 1, "слово": 1, "f?": 3}
+    assert drift(words, by_character, whole, unknown="[UNK]") == {
+        "sample": 8,
+        "words_changed": 4 / 8,
+        "words_newly_unk": 1 / 8,
         "words_longer": 0.0,
-        "by_script": {"CYRILLIC": 1.0, "LATIN": 1 / 2},
+        "by_script": {"CYRILLIC": 1.0, "LATIN": 2 / 3},
     }
-    assert drift(["bc", "f?"], whole, by_character, unknown="[UNK]")["words_longer"] == 1 / 2
-    assert drift([], whole, by_character, unknown="[UNK]")["words_changed"] == 0.0
+    assert drift({"bc": 3, "f?": 1}, whole, by_character, unknown="[UNK]")["words_longer"] == 3 / 4
+    assert drift({}, whole, by_character, unknown="[UNK]")["words_changed"] == 0.0
+
+
+def test_a_word_that_was_unknown_does_not_drift():
+    assert drift({"f?": 3}, by_character, whole, unknown="[UNK]")["words_changed"] == 0.0
+
+
+def test_least_harmful_leaves_out_what_words_use_least_until_the_bound_holds():
+    def extended(word: str) -> list[str]:
+        return [piece for piece in (word[:2], word[2:]) if piece]
+
+    protected, words = {"abx": 3, "cdx": 3, "efx": 4, "z": 90}, {"ab": 50, "cd": 5, "ef": 20}
+    found = [
+        least_harmful(
+            protected,
+            words,
+            by_character,
+            extended,
+            added=("ab", "cd", "ef"),
+            unknown="[UNK]",
+            max_share=share,
+        )
+        for share in (0.1, 0.07, 0.06, 0.0)
+    ]
+    assert found == [set(), {"cd"}, {"cd", "ef"}, {"ab", "cd", "ef"}]
+
+
+def test_lost_characters_are_those_that_do_not_come_back():
+    texts = ["Ab\u200dc \t", "e\u0301"]
+    assert lost_characters(texts, str.lower) == (6, Counter({"A": 1}))
+    assert lost_characters(texts, lambda text: text.replace("\u200d", "")) == (6, Counter({"\u200d": 1}))
+    assert lost_characters(texts, lambda text: unicodedata.normalize("NFC", text)) == (6, Counter())
 
 
 def test_drift_words_are_near_the_bases_own_and_no_pieces_themselves():
@@ -92,27 +124,3 @@ def test_drift_words_are_a_seeded_sample():
     assert first == again
     assert len(first) == len(other) == 50
     assert first != other
-
-
-def test_report_has_the_names_that_scripts_rely_on():
-    report = vocabulary_report(
-        VocabularyExtension(BASE, ("x", "y")),
-        corpus=corpus_facts(lines=3, words={"ab": 2, "c": 1}, size_bytes=20, sha256="0f"),
-        base={"fertility": 2.0, "unk_rate": 0.5},
-        extended={"fertility": 1.0, "unk_rate": 0.0},
-        drift={"sample": 1, "words_changed": 0.0, "words_newly_unk": 0.0},
-        unused=["y"],
-        seconds=1.23456,
-    )
-    assert report == {
-        "added": 2,
-        "base_size": 5,
-        "corpus": {"lines": 3, "words": 3, "distinct_words": 2, "bytes": 20, "sha256": "0f"},
-        "held_out": {
-            "base": {"fertility": 2.0, "unk_rate": 0.5},
-            "extended": {"fertility": 1.0, "unk_rate": 0.0},
-        },
-        "drift": {"sample": 1, "words_changed": 0.0, "words_newly_unk": 0.0},
-        "unused": 1,
-        "seconds": 1.235,
-    }

@@ -33,7 +33,7 @@ def lattice_of(words, known, **rules):
 
 def pieces_on(segmentation) -> set[tuple[str, bool]]:
     candidates = segmentation.lattice.candidates
-    found = [candidates.subword(int(index)) for index in np.flatnonzero(segmentation.on)]
+    found = candidates.subwords(np.flatnonzero(segmentation.on))
     return {(subword.text, subword.continues) for subword in found}
 
 
@@ -62,7 +62,7 @@ def test_sums_are_exact(values):
 def test_candidates_are_the_oracles(words, known, least, length, closed):
     lattice, _ = lattice_of(words, known, min_count=least, max_length=length, only_closed=closed)
     candidates = lattice.candidates
-    found = [candidates.subword(int(index)) for index in np.flatnonzero(~candidates.known)]
+    found = candidates.subwords(np.flatnonzero(~candidates.known))
     expected = oracle.candidates(words, known, least, length, only_closed=closed)
     assert {(subword.text, subword.continues) for subword in found} == expected
     assert len(found) == len(expected)
@@ -93,7 +93,7 @@ def test_every_state_segments_as_the_oracle(words, known, data):
         return {
             (c.text, c.continues): int(numbers[i])
             for i in there
-            for c in [lattice.candidates.subword(int(i))]
+            for c in lattice.candidates.subwords(np.array([i]))
         }
 
     counted = {word: count for word, count in words.items() if count}
@@ -105,7 +105,9 @@ def test_every_state_segments_as_the_oracle(words, known, data):
     assert named(segmentation.removal_costs()) == {piece: cost for piece, cost in costs.items() if cost}
     offered = ~lattice.candidates.known
     names = {
-        (c.text, c.continues) for i in np.flatnonzero(offered) for c in [lattice.candidates.subword(int(i))]
+        (c.text, c.continues)
+        for i in np.flatnonzero(offered)
+        for c in lattice.candidates.subwords(np.array([i]))
     }
     gains = oracle.gains(counted, on | known, names - on)
     assert named(segmentation.gains(offered)) == {piece: gain for piece, gain in gains.items() if gain}
@@ -185,7 +187,9 @@ def test_changed_share_counts_words_by_weight():
     lattice, counts = lattice_of({"ab": 3, "abc": 2, "ca": 5}, KNOWN - {("ab", False)})
     segmentation = Segmentation(lattice, counts)
     numbers = [
-        i for i in range(len(lattice.candidates)) if lattice.candidates.subword(i) == Subword("ab", False)
+        i
+        for i in range(len(lattice.candidates))
+        if lattice.candidates.subwords(np.array([i])) == [Subword("ab", False)]
     ]
     segmentation.add(np.array(numbers))
     assert changed_share(segmentation, counts) == 0.5

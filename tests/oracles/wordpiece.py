@@ -84,8 +84,9 @@ def learn(
     have, wanted, chosen = known | set(found), size - len(found), list[Piece]()
     for least in sorted({min_count, max(min_count, preferred)}, reverse=True):
         if len(chosen) < wanted:
-            offered = candidates(words, have, least, max_length, only_closed=not forbidden) - forbidden
-            chosen = _select(words, have, offered, set(chosen), size=wanted, min_count=min_count)
+            worth = {word: 13 if count == 1 else 10 * count for word, count in words.items()}
+            offered = candidates(worth, have, 10 * least, max_length, only_closed=not forbidden) - forbidden
+            chosen = _select(words, worth, have, offered, set(chosen), size=wanted, min_count=min_count)
     return found + chosen
 
 
@@ -128,12 +129,19 @@ def candidates(
 
 
 def _select(
-    words: Words, known: set[Piece], offered: set[Piece], start: set[Piece], *, size: int, min_count: int
+    words: Words,
+    worth: Words,
+    known: set[Piece],
+    offered: set[Piece],
+    start: set[Piece],
+    *,
+    size: int,
+    min_count: int,
 ) -> list[Piece]:
     added = set(start)
-    _grow(words, known, added, offered, goal=int(1.1 * size))
+    _grow(worth, known, added, offered, goal=int(1.1 * size))
     while (surplus := len(added) - size) > 0:
-        costs = removal_costs(words, known, added)
+        costs = removal_costs(worth, known, added)
         going = surplus if surplus <= size // 100 else (surplus + 1) // 2
         in_order = sorted(sorted(added, key=number, reverse=True), key=lambda piece: costs[piece])
         added -= set(in_order[:going])
@@ -141,7 +149,7 @@ def _select(
     before = -1
     while before < len(added) < size:
         before = len(added)
-        _grow(words, known, added, offered, goal=size)
+        _grow(worth, known, added, offered, goal=size)
         _drop_rare(words, known, added, offered, min_count)
     used = usage(words, known | added)
     return sorted(sorted(added, key=number), key=lambda piece: -used[piece])
