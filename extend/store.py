@@ -149,8 +149,8 @@ def publish_directory(target: Path, *, manifest: bool = False) -> Iterator[Path]
     make_directory(target.parent)
     temporary = target.with_name(f".{target.name}{_TEMPORARY}{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    make_directory(temporary)
     try:
+        make_directory(temporary)
         yield temporary
         if manifest:
             write_json(temporary / MANIFEST, {"schema": 1, "files": fingerprint(temporary)})

@@ -237,9 +237,9 @@ def _by_file(
 
 def no_text(files: Sequence[Path], why: str) -> DataError:
     """The refusal of a corpus without one text."""
-    shown = ", ".join(escaped(str(path)) for path in files[:3]) + (", ..." if len(files) > 3 else "")
+    names = [escaped(path.name, limit=50) for path in files[:3]] + (["..."] if len(files) > 3 else [])
     return DataError(
-        f"the corpus is empty: no text in {shown or 'no files'}",
+        f"the corpus is empty: no text in {', '.join(names) or 'no files'}",
         name="E-CORPUS-EMPTY",
         why=why,
         next="give files that hold text",

@@ -42,13 +42,15 @@ class SplitCorpus:
     """A language's files and the rule that holds a sample of their lines out of all learning.
 
     Both parts are streams: every call reads the files again, and neither part is ever whole in memory.
-    A file that is no longer in its state of the beginning is DataError E-CHANGED.
+    A file that is no longer in its state of the beginning is DataError E-CHANGED. `duplicates` are further
+    paths to files that are read once.
     """
 
     language: str
     states: Mapping[Path, Fingerprint]
     held_out: HeldOut
     policy: ReadPolicy
+    duplicates: tuple[Path, ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -76,20 +78,22 @@ def is_spooled(pattern: str) -> bool:
     return pattern == STANDARD_INPUT or pattern.startswith(STREAMED)
 
 
-def text_files(run: Run, patterns: Sequence[str]) -> list[Path]:
+def text_files(run: Run, patterns: Sequence[str], duplicates: list[Path] | None = None) -> list[Path]:
     """Files for `patterns`, in byte order of their paths; streams are spooled once.
 
     A dataset lies in `corpus/` as plain text afterwards, its records apart by blank lines, and standard
-    input as it came, because text is read several times (counts, held-out lines, training).
+    input as it came, because text is read several times (counts, held-out lines, training). Further paths to
+    the same file are added to `duplicates`.
     """
     spooled = [_spooled(run, pattern) for pattern in patterns if is_spooled(pattern)]
     local = [expand(pattern) for pattern in patterns if not is_spooled(pattern)]
-    return find_files([*local, *map(str, spooled)])
+    return find_files([*local, *map(str, spooled)], duplicates=duplicates)
 
 
 def split_corpus(run: Run, language: str, patterns: Sequence[str]) -> SplitCorpus:
     """A language's corpus in two: what is learned from, and the seeded sample that never is."""
-    states, vocab, policy = fingerprints(text_files(run, patterns)), run.settings.vocab, read_policy(run)
+    duplicates, vocab, policy = list[Path](), run.settings.vocab, read_policy(run)
+    states = fingerprints(text_files(run, patterns, duplicates))
     rule = sample_held_out(
         list(states),
         share=vocab.held_out_share,
@@ -98,7 +102,7 @@ def split_corpus(run: Run, language: str, patterns: Sequence[str]) -> SplitCorpu
         limits=counting_limits(run),
         policy=policy,
     )
-    return SplitCorpus(language, states, rule, policy)
+    return SplitCorpus(language, states, rule, policy, tuple(duplicates))
 
 
 def count_split(

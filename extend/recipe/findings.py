@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from extend.corpus import Account
@@ -35,6 +36,11 @@ def reading_warnings(accounts: Sequence[Account]) -> list[dict[str, str]]:
             text = f"{name}: lines over 1 MiB were cut at {repairs['long_lines']:,} places"
             found.append(_warning("W-LONG-LINE", text))
     return found
+
+
+def duplicate_warnings(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Files that were given by more than one path and are read once."""
+    return [_warning("W-DUP", f"{escaped(str(path))} is a file that is read already") for path in paths]
 
 
 def vocabulary_warnings(report: Mapping[str, Any], *, asked: int | str) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from extend.errors import CheckpointError, DataError
 from extend.hub import resolve_base
 from extend.recipe.choosing import Chosen, choose_vocabulary
 from extend.recipe.corpora import corpus_patterns, count_split, counts_folder, split_corpus
-from extend.recipe.findings import reading_warnings, vocabulary_warnings
+from extend.recipe.findings import duplicate_warnings, reading_warnings, vocabulary_warnings
 from extend.recipe.run import OnProgress, Run, silent
 from extend.recipe.vocabulary_inputs import VocabularyInputs, input_settings, read_inputs
 from extend.report import ReviewSheet, TextRates, review_page, review_pieces
@@ -105,6 +105,7 @@ def _learn(run: Run, on_progress: OnProgress) -> None:
     on_progress(Progress(STAGE, 3, STEPS, "measuring"))
     measured = _Measured(run, base, chosen, counts, inputs)
     report = measured.report()
+    report["warnings"] = [*duplicate_warnings(corpus.duplicates), *report["warnings"]]
     _refuse_unknown(report["held_out"]["extended"]["unk_rate"], wanted.max_unk)
     report["seconds"] = round(time.monotonic() - started, 3)
     on_progress(Progress(STAGE, 4, STEPS, "writing and reloading"))

@@ -8,6 +8,8 @@ import numpy as np
 from extend.types import Subword, WordCounts
 from extend.wordpiece.lattice import build_lattice
 from extend.wordpiece.learner import (
+    CANDIDATES,
+    MORE_CANDIDATES,
     PREFERRED_COUNT,
     SCALE,
     Rules,
@@ -61,7 +63,12 @@ def _growth(words: Words, known: Sequence[Subword], rules: Rules, *, size: int) 
     for least in sorted({rules.min_count, max(rules.min_count, PREFERRED_COUNT)}, reverse=True):
         if len(path) < size:
             lattice = build_lattice(
-                words.texts, words.weights, known, min_count=SCALE * least, max_length=rules.max_length
+                words.texts,
+                words.weights,
+                known,
+                min_count=SCALE * least,
+                max_length=rules.max_length,
+                max_candidates=CANDIDATES * size + MORE_CANDIDATES,
             )
             segmentation, offered = Segmentation(lattice, words.weights), offered_by(lattice, rules)
             if path:

@@ -110,14 +110,16 @@ def build_lattice(
     *,
     min_count: int,
     max_length: int,
+    max_candidates: int | None = None,
     only_closed: bool = True,
 ) -> Lattice:
     """The lattice of `words` (distinct, none empty, in any order), with `known` and every text inside them.
 
     A text becomes a candidate when it stands `min_count` times in its position, has two to `max_length`
     characters, and no digit, punctuation or symbol; with `only_closed`, not when one longer candidate
-    follows wherever it stands, which saves no less. A count may be 0: the word is segmented and contributes
-    no candidates.
+    follows wherever it stands, which saves no less. Of more than `max_candidates`, those of the lowest counts
+    are left out, all of one count or none. A count may be 0: the word is segmented and contributes no
+    candidates.
     """
     text = _utf32("".join(words))
     lengths = np.fromiter(map(len, words), np.int32, len(words))
@@ -143,6 +145,8 @@ def build_lattice(
         levels = collect_prefixes(rules, places, continues=inside)
         _leave_out_shadowed(levels, len(nodes))
         found += levels
+    if max_candidates is not None:
+        _leave_out_rarest(found, max_candidates)
     candidates = Candidates(
         np.repeat([level.size for level in found], [len(level.count) for level in found]).astype(np.int32),
         np.concatenate([level.count for level in found]),
@@ -214,6 +218,14 @@ def _leave_out_shadowed(levels: list[Level], nodes: int) -> None:
         longest_known[level.node[level.known[level.piece]]] = level.size
     for level in levels:
         level.only(longest_known[level.node] <= level.size)
+
+
+def _leave_out_rarest(levels: Sequence[Level], most: int) -> None:
+    counts = np.concatenate([level.count[~level.known] for level in levels])
+    if len(counts) > most:
+        bound = np.partition(counts, len(counts) - most - 1)[len(counts) - most - 1]
+        for level in levels:
+            level.only_pieces(level.known | (level.count > bound))
 
 
 def _entries(levels: list[Level], nodes: int) -> Entries:

@@ -14,6 +14,7 @@ from extend.wordpiece.segmentation import Segmentation
 from extend.wordpiece.selection import OVERSHOOT, drop_rare_, grow_, shrink_, taken
 
 PREFERRED_COUNT = 3
+CANDIDATES, MORE_CANDIDATES = 5, 20_000
 SCALE, ONCE = 10, 13
 """What a word is worth: ten times its count, thirteen when it was seen once, for such words stand for those
 that were not seen, too. Good and Turing's estimate is 14 for Kinyarwanda; 13 did best on held-out text."""
@@ -102,6 +103,7 @@ def select(
         known,
         min_count=SCALE * least,
         max_length=rules.max_length,
+        max_candidates=CANDIDATES * size + MORE_CANDIDATES,
         only_closed=not (rules.forbidden or words.guarded.any()),
     )
     segmentation, offered = Segmentation(lattice, words.weights), offered_by(lattice, rules)

@@ -55,6 +55,12 @@ class Level:
         """Leave out places."""
         self.node, self.piece, self.target = self.node[keep], self.piece[keep], self.target[keep]
 
+    def only_pieces(self, keep: Flags) -> None:
+        """Leave out pieces, and their places."""
+        self.only(keep[self.piece])
+        self.piece = (np.cumsum(keep, dtype=np.int32) - np.int32(1))[self.piece]
+        self.count, self.known, self.position = self.count[keep], self.known[keep], self.position[keep]
+
 
 @dataclass
 class _Runs:

@@ -104,6 +104,12 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         ("lang", False),
         ("corpus", "one.txt"),
         ("vocab", 3),
+        ("vocab.size", 0),
+        ("vocab.size", "many"),
+        ("vocab.memory", "12"),
+        ("vocab.score_mix", 0.0),
+        ("vocab.max_drift", 1.5),
+        ("reading.on_bad_file", "ignore"),
     ],
 )
 def test_bad_values_are_refused(key: str, value: Any) -> None:

@@ -252,6 +252,13 @@ class TestCommand:
         assert "extend vocab: warning[W-UTF8]: bad.txt: 1 places are not UTF-8" in captured.err
         assert json.loads(captured.out)["corpus"]["repairs"] == {"invalid_utf8": 1}
 
+    def test_one_file_by_two_names_is_told(self, inputs, tmp_path, capsys):
+        (tmp_path / "ka.txt").write_bytes((inputs / "ka.txt").read_bytes())
+        (tmp_path / "other.txt").symlink_to(tmp_path / "ka.txt")
+        arguments = ["--base", str(inputs / "base"), "--corpus", str(tmp_path), "--size", "60"]
+        assert main(["vocab", "--lang", "ka", "--run", str(tmp_path / "run"), *arguments]) == 0
+        assert "warning[W-DUP]" in capsys.readouterr().err
+
     def test_strict_refuses_them(self, inputs, tmp_path, capsys):
         (tmp_path / "bad.txt").write_bytes((inputs / "ka.txt").read_bytes() + b"\xc9 lone\n")
         arguments = ["--base", str(inputs / "base"), "--corpus", str(tmp_path / "bad.txt"), "--strict"]

@@ -68,10 +68,24 @@ def test_candidates_are_the_oracles(words, known, least, length, closed):
     assert len(found) == len(expected)
 
 
-@given(words=WORDS, known=PIECES, data=st.data())
-def test_every_state_segments_as_the_oracle(words, known, data):
+@given(words=WORDS, known=PIECES, most=st.integers(0, 30))
+def test_the_rarest_candidates_are_left_out_all_of_one_count_or_none(words, known, most):
+    counts = {}
+    for limit in (None, most):
+        candidates = lattice_of(words, known, max_candidates=limit)[0].candidates
+        there = np.flatnonzero(~candidates.known)
+        counts[limit] = dict(zip(candidates.subwords(there), candidates.count[there].tolist(), strict=True))
+    bounds = sorted({0, *counts[None].values()})
+    fitting = [
+        {subword: count for subword, count in counts[None].items() if count > bound} for bound in bounds
+    ]
+    assert counts[most] == next(kept for kept in fitting if len(kept) <= most)
+
+
+@given(words=WORDS, known=PIECES, most=st.sampled_from([0, 5, None]), data=st.data())
+def test_every_state_segments_as_the_oracle(words, known, most, data):
     """After any additions and removals: pieces, flows, unknown words, gains and costs."""
-    lattice, counts = lattice_of(words, known)
+    lattice, counts = lattice_of(words, known, max_candidates=most)
     segmentation = Segmentation(lattice, counts)
     free = np.flatnonzero(~lattice.candidates.known)
     for _ in range(3):
