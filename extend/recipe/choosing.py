@@ -41,7 +41,7 @@ class _Task:
     known: Sequence[Subword]
     words: WordCounts
     held_out: WordCounts
-    protected: WordCounts
+    protected: Sequence[WordCounts]
     rules: Rules
     wanted: VocabSettings
 
@@ -67,7 +67,7 @@ def choose_vocabulary(
         subwords(kind, kind.vocabulary(base), special=special_ids(base).unmaskable),
         _texts(kind, words),
         _texts(kind, held_out),
-        _texts(kind, _together(inputs.protected.values())),
+        [_texts(kind, counts) for counts in inputs.protected.values()],
         Rules(
             min_count=wanted.min_count,
             max_length=wanted.max_piece_length,
@@ -88,13 +88,6 @@ def _texts(kind: AbstractTokenizerKind, counts: WordCounts) -> WordCounts:
         if text := kind.word_text(word):
             texts[text] += count
     return texts
-
-
-def _together(several: Iterable[WordCounts]) -> WordCounts:
-    total: Counter[str] = Counter()
-    for counts in several:
-        total.update(counts)
-    return total
 
 
 def _size(task: _Task, base_folder: Path) -> tuple[int, dict[str, Any]]:
@@ -171,7 +164,7 @@ def _scored(task: _Task, size: int) -> Chosen:
         logs,
         known,
         held_out={kind.marked(text): count for text, count in task.held_out.items()},
-        old_words=[kind.marked(text) for text in task.protected or drift_words(task.known)],
+        old_words=[kind.marked(text) for text in _old_words(task)],
     )
     facts: dict[str, Any] = {
         "score_mix": task.wanted.score_mix,
@@ -193,16 +186,26 @@ def _offered(task: _Task, size: int) -> tuple[str, ...]:
     return extend_vocabulary(task.kind.vocabulary(task.base), pieces, limit=len(learned)).added
 
 
+def _old_words(task: _Task) -> Iterable[str]:
+    """Distinct words of protected text, or else words near the base's own."""
+    protected = dict.fromkeys(text for counts in task.protected for text in counts)
+    return protected or drift_words(task.known)
+
+
 def _harmful(task: _Task, words: WordCounts, chosen: Chosen) -> set[str]:
-    return least_harmful(
-        {task.kind.marked(text): count for text, count in task.protected.items()},
-        words,
-        word_segmenter(task.base),
-        word_segmenter(chosen.tokenizer),
-        added=chosen.extension.added,
-        unknown=task.kind.unknown(task.base),
-        max_share=task.rules.max_drift,
-    )
+    """Pieces for which some protected text is over the bound."""
+    found: set[str] = set()
+    for counts in task.protected:
+        found |= least_harmful(
+            {task.kind.marked(text): count for text, count in counts.items()},
+            words,
+            word_segmenter(task.base),
+            word_segmenter(chosen.tokenizer),
+            added=chosen.extension.added,
+            unknown=task.kind.unknown(task.base),
+            max_share=task.rules.max_drift,
+        )
+    return found
 
 
 def _with_scores(task: _Task, logs: Mapping[str, float]) -> Chosen:

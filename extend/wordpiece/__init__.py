@@ -16,8 +16,7 @@ Nakajima 2012), which merges neighbours by likelihood, and from the EXTEND relea
 filters a SentencePiece unigram vocabulary (Kudo 2018); docs/vocabulary.md compares them.
 """
 
-from collections.abc import Collection
-from types import MappingProxyType
+from collections.abc import Collection, Sequence
 
 from extend.types import Subword, WordCounts
 from extend.wordpiece.curve import SIZES, SizePoint, knee, size_curve
@@ -25,7 +24,7 @@ from extend.wordpiece.learner import PREFERRED_COUNT, Rules, Words, first_charac
 
 __all__ = ["SIZES", "Rules", "SizePoint", "knee", "learn_subwords", "size_curve"]
 
-NO_RULES, NO_WORDS = Rules(), MappingProxyType[str, int]({})
+NO_RULES = Rules()
 
 
 def learn_subwords(
@@ -34,7 +33,7 @@ def learn_subwords(
     size: int,
     known: Collection[Subword],
     rules: Rules = NO_RULES,
-    protected: WordCounts = NO_WORDS,
+    protected: Sequence[WordCounts] = (),
 ) -> list[Subword]:
     """At most `size` new subwords for `counts`, none of them in `known`; fewer when the corpus gives no more.
 
@@ -45,8 +44,8 @@ def learn_subwords(
     `rules.max_word_length` characters, which BERT never segments, are left out. Digits, punctuation and
     symbols join nothing: numbers keep the spelling that `known` gives them.
 
-    Of the words in `protected` that `known` can spell, at most the share `rules.max_drift` is cut otherwise
-    with the result. Raises ValueError when `size` is negative.
+    Of the words of each text in `protected`, at most the share `rules.max_drift` that `known` can spell is
+    cut otherwise with the result. Raises ValueError when `size` is negative.
     """
     if size < 0:
         raise ValueError("size is at least 0")

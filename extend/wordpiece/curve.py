@@ -47,7 +47,7 @@ def size_curve(
     one size also prunes, and takes one to two hundredths fewer pieces a word than its point here. When the
     corpus gives fewer pieces than a size, the last point is at what it gives. An unknown word is one piece.
     """
-    words = Words.of(counts, protected={}, max_length=rules.max_word_length)
+    words = Words.of(counts, max_length=rules.max_word_length)
     if not words.texts:
         return []
     characters = first_characters(words, known, rules, size=max(sizes))
@@ -87,7 +87,7 @@ def _measured(
     ends: Sequence[int],
     fixed: int,
 ) -> list[SizePoint]:
-    held = Words.of(words, protected={}, max_length=rules.max_word_length)
+    held = Words.of(words, max_length=rules.max_word_length)
     total = sum(words.values())
     too_long = total - int(held.counts.sum())
     if not held.texts:

@@ -42,21 +42,23 @@ class Rules:
 
 @dataclass(frozen=True)
 class Words:
-    """Words: how often each was counted, and how often it is guarded."""
+    """Words: how often each was counted, and how often each protected text has it (a row a text)."""
 
     texts: Sequence[str]
     counts: Longs
     guarded: Longs
 
     @staticmethod
-    def of(counts: WordCounts, *, protected: WordCounts, max_length: int) -> "Words":
+    def of(counts: WordCounts, *, protected: Sequence[WordCounts] = (), max_length: int) -> "Words":
         """Counted and protected words of at most `max_length` characters. ValueError beyond MAX_WORDS."""
-        guarded = {word: count for word, count in protected.items() if count > 0}
-        given = {**counts, **guarded} if guarded else counts
+        given = counts
+        for guarded in protected:
+            given = {**given, **{word: count for word, count in guarded.items() if count > 0}}
         texts = [word for word, count in given.items() if count > 0 and 0 < len(word) <= max_length]
-        if sum(counts.values()) + sum(protected.values()) > MAX_WORDS:
+        if max(sum(table.values()) for table in (counts, *protected)) > MAX_WORDS:
             raise ValueError(f"at most {MAX_WORDS:,} words can be counted")
-        return Words(texts, _column(counts, texts), _column(protected, texts))
+        guard = [_column(guarded, texts) for guarded in protected]
+        return Words(texts, _column(counts, texts), np.array(guard, np.int64).reshape(-1, len(texts)))
 
     @property
     def weights(self) -> Longs:
@@ -73,11 +75,8 @@ class Words:
     def without_guard_on(self, letters: Collection[Subword]) -> "Words":
         """The words that hold one of `letters`, which the base could not spell, are guarded no longer."""
         new = {letter.text for letter in letters}
-        free = [
-            bool(weight) and not new.isdisjoint(word)
-            for word, weight in zip(self.texts, self.guarded, strict=True)
-        ]
-        return Words(self.texts, self.counts, np.where(free, 0, self.guarded))
+        held = np.array([new.isdisjoint(word) for word in self.texts], np.bool_)
+        return Words(self.texts, self.counts, self.guarded * held)
 
 
 def _column(counts: WordCounts, texts: Sequence[str]) -> Longs:
@@ -113,9 +112,10 @@ def select(
     shrink_(segmentation, size=size)
     drop_rare_(segmentation, words.counts, min_count=rules.min_count, offered=offered)
     if words.guarded.any():
-        protect_(segmentation, guarded=words.guarded, max_share=rules.max_drift, offered=offered)
+        for guarded in words.guarded:
+            protect_(segmentation, guarded=guarded, max_share=rules.max_drift, offered=offered)
         drop_rare_(segmentation, words.counts, min_count=rules.min_count, offered=offered)
-        withdraw_harmful_(segmentation, guarded=words.guarded, offered=offered)
+        withdraw_harmful_(segmentation, guarded=words.guarded.sum(axis=0), offered=offered)
     before = -1
     while before < taken(segmentation) < size:
         before = taken(segmentation)

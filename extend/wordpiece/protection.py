@@ -18,6 +18,7 @@ def protect_(segmentation: Segmentation, *, guarded: Longs, max_share: float, of
 
     Those go first that cost the counted words least for each guarded word they cut; none of them is
     offered again. A word with two such pieces needs both gone, so it is measured again after each round.
+    Fewer pieces never change more words, so that a bound that held before holds afterwards.
     """
     known = segmentation.lattice.candidates.known
     allowed = max_share * int(guarded.sum())

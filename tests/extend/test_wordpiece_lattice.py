@@ -174,7 +174,7 @@ def test_protected_words_keep_their_segmentation_within_the_bound(bound):
         size=60,
         known=[Subword(*piece) for piece in sorted(KNOWN)],
         rules=Rules(max_drift=bound),
-        protected=old,
+        protected=[old],
     )
     pieces = {(subword.text, subword.continues) for subword in learned}
     assert changed(old, pieces) <= bound
@@ -185,9 +185,33 @@ def test_protected_words_keep_their_segmentation_within_the_bound(bound):
     assert least <= cost < (least + most) / 2
 
 
+def test_each_text_is_kept_to_the_bound():
+    new, old = stems_and_endings(1)
+    many = Counter({"ggggg": 100 * old.total()})
+    learned = learn_subwords(
+        new, size=60, known=as_subwords(KNOWN), rules=Rules(max_drift=0.02), protected=[many, old]
+    )
+    pieces = {(subword.text, subword.continues) for subword in learned}
+    assert changed(old, pieces) <= 0.02
+    assert changed(many, pieces) <= 0.02
+    together = learn_subwords(
+        new, size=60, known=as_subwords(KNOWN), rules=Rules(max_drift=0.02), protected=[many + old]
+    )
+    looser = {(subword.text, subword.continues) for subword in together}
+    assert changed(old, looser) > 0.02, "a small text hides in a large one"
+
+
+def as_subwords(pairs) -> list[Subword]:
+    return [Subword(*piece) for piece in sorted(pairs)]
+
+
 def test_words_that_the_base_could_not_spell_are_not_guarded():
     learned = learn_subwords(
-        {"žab": 9, "žcd": 9}, size=9, known=as_known("abcd"), protected={"žab": 5}, rules=Rules(max_drift=0.0)
+        {"žab": 9, "žcd": 9},
+        size=9,
+        known=as_known("abcd"),
+        protected=[{"žab": 5}],
+        rules=Rules(max_drift=0.0),
     )
     assert Subword("ž", False) in learned
     assert Subword("žab", False) in learned
