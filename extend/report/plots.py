@@ -115,7 +115,7 @@ def score_bar(
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers that reach from at most `low` to at least `high`."""
     if high - low < 1e-9 * max(1.0, abs(low), abs(high)):
-        low, high = low - 0.5, high + 0.5
+        low, high = (max(0.0, low - 0.5) if low >= 0 else low - 0.5), high + 0.5
     rough = (high - low) / count
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
