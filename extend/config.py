@@ -81,6 +81,15 @@ class GrowSettings(Settings):
     """`extend grow`."""
 
     init: str = Field("subword", description="how new rows start: one of extend.initializers.INITIALIZERS")
+    bias: str | None = Field(None, description="zero, mean, pieces or frequency; default: the method's own")
+    vectors: str | None = Field(None, description="word vectors of the new language (focus, ofa, wechsel)")
+    base_vectors: str | None = Field(None, description="word vectors of a language the base knows (wechsel)")
+    dictionary: str | None = Field(None, description="pairs: new word, its translation (dictionary, wechsel)")
+    helper: str | None = Field(None, description="a model of the new language: folder or hub name (clp)")
+    distil_lines: Count = Field(0, description="lines of text on which started rows are distilled")
+    options: dict[str, bool | int | float] = Field(
+        default_factory=dict, description="the method's own settings, as scale of mvn or sparse of clp"
+    )
 
 
 class ScratchSettings(Settings):

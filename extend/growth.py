@@ -1,6 +1,7 @@
-"""Grow a model in place: new rows in the tied embedding and decoder, new entries in the decoder bias.
+"""Grow a model in place: a new entry for every added piece wherever the model keeps one a piece.
 
-What the base did stays as it was: old rows and biases keep their bits, the tie keeps holding.
+What the base did stays as it was: old rows and biases keep their bits, a tie keeps holding. Rows are only
+ever appended, so that row i stays the row of piece i; `extension_of` asserts that the pieces do the same.
 """
 
 import torch
@@ -9,55 +10,133 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from extend.architectures import Architecture, architecture_of
-from extend.errors import CheckpointError, UsageError
+from extend.errors import CheckpointError, UsageError, escaped
+from extend.types import SpecialIds, Vocabulary, VocabularyExtension
 
 
 def grow_(
     model: PreTrainedModel,
-    rows: Float[Tensor, "added hidden"],
+    rows: Float[Tensor, "added width"],
     bias: Float[Tensor, " added"],
     *,
+    output_rows: Float[Tensor, "added width"] | None = None,
     first_id: int | None = None,
 ) -> None:
-    """Append `rows` to the embedding (and so to the tied decoder) and `bias` to the decoder bias.
+    """Append `rows` to the embedding, and so to a tied decoder, and `bias` to the decoder bias.
 
-    `first_id` is the id of the first new row, by default the number of rows the model has. It is given for
-    a base whose embedding was padded beyond its tokenizer: padding rows, which no id reaches, give way.
-    Build optimizers afterwards: the parameters get new storage. `requires_grad` stays as it was.
+    A decoder that is not tied gets `output_rows`, by default `rows` too. `first_id` is the id of the first
+    new row, by default the number of rows the model has. It is given for a base whose embedding was padded
+    beyond its tokenizer: padding rows, which no id reaches, give way. Build optimizers afterwards: the
+    parameters stay the same objects but get new storage, and gradients are dropped.
 
-    Raises UsageError for a model that cannot be extended or is not tied, CheckpointError for values that
-    are not finite or an embedding with fewer rows than `first_id`, ValueError for shapes that do not fit.
+    Raises UsageError for a model that cannot be extended, whose decoder differs from the embedding it should
+    be tied to (E-UNTIED), or that adds no bias when `bias` is not zero (E-BIAS); CheckpointError for values
+    that are not finite or an embedding with fewer rows than `first_id`; ValueError for shapes that do not
+    fit and for output rows of a tied model. The model is changed only when nothing is raised.
     """
     architecture = architecture_of(model)
-    old = architecture.embedding(model).shape[0]
+    parameters = architecture.vocabulary_parameters(model)
+    old = parameters["embedding"].shape[0]
     first = old if first_id is None else first_id
-    _check_tied(architecture, model)
-    _check_shapes(architecture.embedding(model), rows, bias)
-    _check_finite(rows, "row")
-    _check_finite(bias[:, None], "bias")
+    _check_tie(model, tied="output" not in parameters)
+    if output_rows is not None and "output" not in parameters:
+        raise ValueError("a tied model has one row for input and output: it takes no output rows")
+    output = rows if output_rows is None else output_rows
+    _check_shapes(parameters["embedding"], rows, bias)
+    _check_shapes(parameters.get("output", parameters["embedding"]), output, bias)
+    for values, kind in ((rows, "row"), (output, "output row"), (bias[:, None], "bias")):
+        _check_finite(values, kind)
+    if not architecture.has_bias(model) and bool(bias.any()):
+        raise UsageError(
+            f"a {type(model).__name__} without a decoder bias cannot take one for its new pieces",
+            name="E-BIAS",
+            next="start new biases at zero",
+        )
     if first > old:
         raise CheckpointError(
             f"the base has {old} embedding rows, its tokenizer {first} pieces", name="E-VOCABULARY-SIZE"
         )
-    trained = (architecture.embedding(model).requires_grad, architecture.bias(model).requires_grad)
-    # mean_resizing would spend minutes on values that are overwritten below
-    model.resize_token_embeddings(first + len(rows), mean_resizing=False)
-    weight, decoder_bias = architecture.embedding(model), architecture.bias(model)
-    with torch.no_grad():
-        weight[first:] = rows.to(weight)
-        decoder_bias[first:] = bias.to(decoder_bias)
-    weight.requires_grad_(trained[0])
-    decoder_bias.requires_grad_(trained[1])  # resizing gives the bias the weight's flag
-    _check_tied(architecture, model)
+    new = {"embedding": rows, "output": output, "bias": bias, "twin": bias}
+    for name, parameter in parameters.items():
+        _append_(parameter, new[name], first=first)
+    _tell_size_(architecture, model, first + len(rows))
 
 
-def _check_tied(architecture: Architecture, model: PreTrainedModel) -> None:
-    decoder = model.get_submodule(architecture.decoder)
-    if decoder.weight is not architecture.embedding(model):
+def _append_(parameter: torch.nn.Parameter, values: Tensor, *, first: int) -> None:
+    """New storage under the same parameter: every name and tie of it, and `requires_grad`, stay."""
+    parameter.data = torch.cat([parameter.data[:first], values.detach().to(parameter)])
+    parameter.grad = None
+
+
+def _tell_size_(architecture: Architecture, model: PreTrainedModel, size: int) -> None:
+    model.config.vocab_size = size
+    model.get_input_embeddings().num_embeddings = size
+    decoder = architecture.head(model).decoder
+    if decoder is not None:
+        model.get_submodule(decoder).out_features = size
+    for module in (model, model.get_submodule(architecture.encoder)):
+        if hasattr(module, "vocab_size"):
+            module.vocab_size = size
+
+
+def extension_of(base: Vocabulary, extended: Vocabulary) -> VocabularyExtension:
+    """The extension that `extended` is of `base`, when every piece of the base kept its id.
+
+    Growing appends rows by position, which is right only then. A tokenizer made by adding pieces to XLM-R's
+    SentencePiece model, as for Glot500 (ImaniGooghari et al. 2023), gives `<mask>` a new last id: its trained
+    row would become that of a new piece. Raises CheckpointError (E-ALIGNMENT) naming the first piece that
+    moved or is gone.
+    """
+    moved = [piece for piece, index in base.ids.items() if extended.ids.get(piece) != index]
+    if moved:
+        first = min(moved, key=base.ids.__getitem__)
+        now = extended.ids.get(first)
+        where = "is gone" if now is None else f"has id {now}"
+        raise CheckpointError(
+            f"the extended tokenizer moves {len(moved)} of the base's {len(base)} pieces: "
+            f"{escaped(first)} had id {base.ids[first]} and {where}",
+            name="E-ALIGNMENT",
+            why="rows keep their places, so a piece that moves would take the row of another",
+            next="append new pieces after the base's last, as extend vocab does",
+        )
+    return VocabularyExtension(base, extended.pieces[len(base) :])
+
+
+def check_base(model: PreTrainedModel, special: SpecialIds) -> None:
+    """Whether a tokenizer with these ids can be the model's own.
+
+    An embedding with more rows than the tokenizer has pieces is taken as padded. Raises CheckpointError
+    E-VOCABULARY-SIZE for one with fewer, and E-ALIGNMENT when the configuration gives the mask another id,
+    or the padding where positions are counted by it (RoBERTa's). Other special ids of a configuration are
+    not asserted: nothing in a masked-language model reads them.
+    """
+    architecture = architecture_of(model)
+    rows = architecture.embedding(model).shape[0]
+    if special.vocab_size > rows:
+        raise CheckpointError(
+            f"the base has {rows} embedding rows, its tokenizer {special.vocab_size} pieces",
+            name="E-VOCABULARY-SIZE",
+            why="ids without a row cannot be read: the tokenizer is of another model",
+        )
+    wanted = {"mask": (getattr(model.config, "mask_token_id", None), special.mask)}
+    if architecture.positions_skip_padding:
+        wanted["padding"] = (model.config.pad_token_id, special.pad)
+    for role, (configured, found) in wanted.items():
+        if configured is not None and configured != found:
+            raise CheckpointError(
+                f"the base's config.json gives {role} the id {configured}, its tokenizer {found}",
+                name="E-ALIGNMENT",
+                why="the tokenizer is of another model, or its pieces were moved",
+            )
+
+
+def _check_tie(model: PreTrainedModel, *, tied: bool) -> None:
+    if model.config.tie_word_embeddings and not tied:
         raise UsageError(
-            "the base does not tie its decoder to its input embedding",
+            "the base's decoder differs from the input embedding that its config.json ties it to",
             name="E-UNTIED",
-            why="only tied models can be grown: one row serves as input and output",
+            why="one of the two would be lost when the grown model is loaded",
+            next="set tie_word_embeddings to false in config.json if the decoder has rows of its own",
         )
 
 

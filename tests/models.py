@@ -14,9 +14,17 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
+    DebertaV2Config,
+    DebertaV2ForMaskedLM,
+    EuroBertConfig,
+    EuroBertForMaskedLM,
     ModernBertConfig,
     ModernBertForMaskedLM,
     PreTrainedModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
 )
 
 SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -24,6 +32,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORD_PIECES = ("the", "house", "river", "##er", "##ing", "walk", "stone", ".", ",")
 PIECES = (*SPECIAL_PIECES, *LETTERS, *(f"##{letter}" for letter in LETTERS), *WORD_PIECES)
 ARCHITECTURES = ("bert-pretraining", "bert-mlm", "modernbert")
+TIED = (*ARCHITECTURES, "roberta", "xlm-roberta", "deberta-v2", "deberta-v3", "modernbert-no-bias")
+UNTIED = ("eurobert", "eurobert-bias", "bert-untied", "xlm-roberta-untied")
+EVERY_ARCHITECTURE = (*TIED, *UNTIED)
 
 
 def tiny_model(
@@ -46,21 +57,42 @@ def tiny_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(architecture, sizes)
-        bias = model.get_output_embeddings().bias
-        torch.nn.init.normal_(bias, mean=-0.3, std=0.1)
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") and parameter.shape == (vocab_size,):
+                torch.nn.init.normal_(parameter, mean=-0.3, std=0.1)
     return model.eval()
 
 
 def _build(architecture: str, sizes: Mapping[str, int]) -> PreTrainedModel:
-    if architecture == "bert-pretraining":
-        return BertForPreTraining(BertConfig(**sizes))
-    if architecture == "bert-mlm":
-        return BertForMaskedLM(BertConfig(**sizes))
-    if architecture == "modernbert":
-        special = {"pad_token_id": 0, "cls_token_id": 2, "bos_token_id": 2}
-        special |= {"sep_token_id": 3, "eos_token_id": 3}
-        return ModernBertForMaskedLM(ModernBertConfig(**sizes, **special))
-    raise ValueError(f"architecture is one of {ARCHITECTURES}, got {architecture!r}")
+    """`deberta-v2` has the head transformers gives it, `deberta-v3` that of Microsoft's own files."""
+    bare = architecture.removesuffix("-untied").removesuffix("-bias").removesuffix("-no")
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    more: dict[str, Any] = {"cls_token_id": 2, "sep_token_id": 3} if bare == "modernbert" else {}
+    more |= {"tie_word_embeddings": False} if architecture.endswith("-untied") else {}
+    more |= {"decoder_bias": False} if architecture == "modernbert-no-bias" else {}
+    more |= {"mlp_bias": True} if architecture == "eurobert-bias" else {}
+    more |= {"mask_token_id": 4} if bare == "eurobert" else {}
+    if bare.startswith("deberta"):
+        more |= {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"]}
+        more |= {"position_biased_input": False, "type_vocab_size": 0, "norm_rel_ebd": "layer_norm"}
+        more |= {"legacy": bare == "deberta-v2", "share_att_key": True}
+    kinds: dict[str, tuple[Any, Any]] = {
+        "bert-pretraining": (BertForPreTraining, BertConfig),
+        "bert-mlm": (BertForMaskedLM, BertConfig),
+        "bert": (BertForMaskedLM, BertConfig),
+        "modernbert": (ModernBertForMaskedLM, ModernBertConfig),
+        "roberta": (RobertaForMaskedLM, RobertaConfig),
+        "xlm-roberta": (XLMRobertaForMaskedLM, XLMRobertaConfig),
+        "deberta-v2": (DebertaV2ForMaskedLM, DebertaV2Config),
+        "deberta-v3": (DebertaV2ForMaskedLM, DebertaV2Config),
+        "eurobert": (EuroBertForMaskedLM, EuroBertConfig),
+    }
+    if bare not in kinds:
+        raise ValueError(f"architecture is one of {EVERY_ARCHITECTURE}, got {architecture!r}")
+    model_class, config_class = kinds[bare]
+    if bare.startswith("bert"):
+        special = {}
+    return model_class(config_class(**sizes, **special, **more))
 
 
 def tiny_tokenizer(pieces: Sequence[str] = PIECES) -> Tokenizer:
@@ -108,7 +140,7 @@ def tiny_checkpoint(
     layers: int = 2,
     seed: int = 0,
 ) -> Path:
-    """A checkpoint folder: `architecture` is one of ARCHITECTURES, `pieces` the vocabulary in id order."""
+    """A checkpoint folder: `architecture` is in EVERY_ARCHITECTURE, `pieces` the vocabulary in id order."""
     pieces = PIECES if pieces is None else pieces
     write_tokenizer(directory, pieces)
     model = tiny_model(architecture, vocab_size=len(pieces), hidden=hidden, layers=layers, seed=seed)

@@ -14,6 +14,7 @@ from extend.certificate.probes import CASE_PROBE, PROBES, probes_for, sample_wor
 from extend.certificate.reload import Answer, Reading, read_folders
 from extend.certificate.weights import (
     StoredTensors,
+    has_bias,
     is_trained,
     old_row_findings,
     row_findings,
@@ -181,7 +182,7 @@ def _of_model(checked: _Checked, found: Reading) -> Iterator[Finding]:
         yield finding(5, None, told)
         return
     model = StoredTensors(*folder.weights)
-    yield from row_findings(model, size=found.size, head=False)
+    yield from row_findings(model, size=found.size, head=False, bias=has_bias(folder.config))
     yield tie_finding(model, folder.config)
     if base is None or not base.weights or not checked.base_pieces:
         yield finding(5, None, "the base has no weights here" if base else "no base to compare with")

@@ -11,9 +11,9 @@ from typing import Any
 from extend.certificate.findings import Finding, finding
 from extend.errors import CheckpointError, escaped
 
-EMBEDDINGS = ("embeddings.word_embeddings.weight", "embeddings.tok_embeddings.weight")
+EMBEDDINGS = ("embeddings.word_embeddings.weight", "embeddings.tok_embeddings.weight", "embed_tokens.weight")
 BIASES = ("cls.predictions.bias", "cls.predictions.decoder.bias", "lm_head.bias", "decoder.bias")
-DECODERS = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "decoder.weight")
+DECODERS = ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "decoder.weight", "lm_head.weight")
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _COMPARED = 1 << 24
 _LONGEST_HEADER = 100 << 20
@@ -112,9 +112,18 @@ def _read(path: Path) -> dict[str, Stored]:
     return found
 
 
-def row_findings(tensors: StoredTensors, *, size: int, head: bool) -> Iterator[Finding]:
-    """Assertion 1 on rows: embedding and decoder bias have `size`. Without `head` a bias may be missing."""
-    wanted = {"embedding": EMBEDDINGS, "decoder bias": BIASES}
+def has_bias(config: Mapping[str, Any]) -> bool:
+    """Whether the decoder of such a model adds a bias: EuroBERT's does when its layers do."""
+    named = "mlp_bias" if config.get("model_type") == "eurobert" else "decoder_bias"
+    return bool(config.get(named, named == "decoder_bias"))
+
+
+def row_findings(tensors: StoredTensors, *, size: int, head: bool, bias: bool = True) -> Iterator[Finding]:
+    """Assertion 1 on rows: embedding and decoder bias have `size`, and so has a decoder of its own.
+
+    Without `head` a bias may be missing; without `bias` the model has none.
+    """
+    wanted = {"embedding": EMBEDDINGS, **({"decoder bias": BIASES} if bias else {})}
     for what, endings in wanted.items():
         tensor = tensors.one_of(endings) if head else tensors.find(endings)
         if tensor is None:
@@ -124,6 +133,12 @@ def row_findings(tensors: StoredTensors, *, size: int, head: bool) -> Iterator[F
             yield finding(
                 1, rows == size, f"the {what} has {rows} rows, the tokenizer {size} pieces", name="rows"
             )
+    decoder = tensors.find(DECODERS)
+    if decoder is not None:
+        rows = decoder.shape[0] if decoder.shape else 0
+        yield finding(
+            1, rows == size, f"the decoder has {rows} rows, the tokenizer {size} pieces", name="rows"
+        )
 
 
 def old_row_findings(
@@ -133,8 +148,10 @@ def old_row_findings(
 
     `trained` says that the model learned after it grew: changed rows are then counted and no failure.
     """
-    for what, endings in {"embedding": EMBEDDINGS, "decoder bias": BIASES}.items():
+    for what, endings in {"embedding": EMBEDDINGS, "decoder": DECODERS, "decoder bias": BIASES}.items():
         new, was = grown.find(endings), base.find(endings)
+        if what == "decoder" and (new is None or was is None):
+            continue  # tied: the embedding says it all
         if new is None or was is None:
             yield finding(5, None, f"no {what} in the weights")
         elif not was.shape or was.shape[0] < old:

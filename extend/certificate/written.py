@@ -25,6 +25,7 @@ from extend.certificate.weights import (
     BIASES,
     EMBEDDINGS,
     StoredTensors,
+    has_bias,
     old_row_findings,
     row_findings,
     tie_finding,
@@ -112,11 +113,12 @@ def certify_model(directory: Path, *, base: Path, old: int, size: int) -> dict[s
     agree = f"config.json has vocab_size {vocab_size}, the tokenizer {size}"
     required([finding(1, vocab_size == size, agree)])
     grown, before = _weights(directory), _weights(base)
-    for endings in (EMBEDDINGS, BIASES):
+    bias = has_bias(config)
+    for endings in (EMBEDDINGS, BIASES) if bias else (EMBEDDINGS,):
         before.one_of(endings)
     required(
         itertools.chain(
-            row_findings(grown, size=size, head=True),
+            row_findings(grown, size=size, head=True, bias=bias),
             old_row_findings(grown, before, old=old),
             [tie_finding(grown, config)],
         )

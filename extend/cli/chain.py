@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from extend.cli import vocabulary
+from extend.cli import growing, vocabulary
 from extend.cli.command import Call, Result, command
 from extend.cli.output import every_value, facts, table, with_interval
 from extend.cli.runs import open_run, per_language, with_config
@@ -65,9 +65,7 @@ def register(app: typer.Typer) -> None:
         on_run=False,
     )(quickstart)
     vocabulary.register(app, panel=_PANEL)
-    command(app, "grow", panel=_PANEL, render=every_value, example="extend grow --lang ug --init subword")(
-        grow
-    )
+    growing.register(app, panel=_PANEL)
     command(
         app,
         "pretrain",
@@ -82,20 +80,6 @@ def register(app: typer.Typer) -> None:
         render=every_value,
         example="extend run configs/si.toml --set pretrain.steps=2000",
     )(run)
-
-
-def grow(
-    call: Call,
-    *,
-    init: Annotated[
-        str | None, typer.Option(help="How new rows start, for example paper or subword.")
-    ] = None,
-) -> Result:
-    """Grow embeddings, decoder and bias by the new pieces; old rows stay bit for bit."""
-    run = open_run(call, {"grow.init": init, "seed": call.talk.seed})
-    from extend import recipe
-
-    return recipe.check(run, "grow") if call.talk.dry_run else recipe.grow(run, call.display)
 
 
 def pretrain(

@@ -12,6 +12,7 @@ from extend.store import read_json
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 ATTENTION = frozenset({"eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"})
+FLOATING = frozenset({"F64", "F32", "F16", "BF16"})
 MAX_CONFIG_BYTES = 16 << 20
 
 
@@ -64,20 +65,36 @@ def tensor_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor in the folder's safetensors, by name.
 
     Raises RefusedError (E-PICKLE) when the weights are pickles only, CheckpointError when they are missing,
-    cut or not what their index says.
+    cut, not what their index says, or whole numbers: quantised ones mean nothing without their scales.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(directory):
+        types: dict[str, str] = {}
         try:
             with safe_open(path, "pt") as file:
-                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                for name in file.keys():  # noqa: SIM118
+                    stored = file.get_slice(name)
+                    shapes[name], types[name] = tuple(stored.get_shape()), str(stored.get_dtype())
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{path} is not sound", name="E-WEIGHTS", why=escaped(str(error), limit=200)
             ) from error
+        _check_types(path, types)
     if (directory / INDEX).is_file() and not (directory / WEIGHTS).is_file():
         _check_index(directory, shapes)
     return shapes
+
+
+def _check_types(path: Path, types: Mapping[str, str]) -> None:
+    weights = {name: kind for name, kind in types.items() if name.endswith((".weight", ".bias"))}
+    other = sorted(name for name, kind in weights.items() if kind not in FLOATING)
+    if other:
+        raise CheckpointError(
+            f"{path} holds {len(other)} weights of type {escaped(weights[other[0]])}: {_first(other)}",
+            name="E-WEIGHTS",
+            why="weights are floating-point numbers of 16 bits or more",
+            next="use a checkpoint that is not quantised",
+        )
 
 
 def weight_files(directory: Path) -> list[Path]:

@@ -5,32 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    BertForMaskedLM,
-    BertForPreTraining,
-    ModernBertForMaskedLM,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from extend.architectures import ARCHITECTURES
 from extend.errors import CheckpointError, ExtendError, OutOfMemoryError, UsageError, escaped
 from extend.hub.connection import quiet
 from extend.hub.folder import missing_tensors, read_config, tensor_shapes, unsupported
 
 LOADABLE: Mapping[str, type[PreTrainedModel]] = {
-    "BertForPreTraining": BertForPreTraining,
-    "BertForMaskedLM": BertForMaskedLM,
-    "ModernBertForMaskedLM": ModernBertForMaskedLM,
+    name: architecture.model_class for name, architecture in ARCHITECTURES.items()
 }
 NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
+MICROSOFT_HEAD, LEGACY_HEAD = "lm_predictions.lm_head.bias", "cls.predictions.bias"
 
 
 def load_pretraining_model(directory: Path) -> PreTrainedModel:
     """The model that `config.json` names, with its masked-language-model head, in float32 and eval mode.
 
     A BertForMaskedLM whose file also holds the pooler and the next-sentence head (mBERT's does) is loaded as
-    BertForPreTraining, so that neither is lost.
+    BertForPreTraining, so that neither is lost. A DeBERTa gets the head that its file holds: Microsoft's
+    files hold another than the one transformers gives a configuration without `legacy`.
 
     Raises UsageError (E-ARCHITECTURE) for other architectures and for models without that head,
     CheckpointError for missing, cut or non-finite weights, RefusedError for pickles and remote code.
@@ -40,7 +34,10 @@ def load_pretraining_model(directory: Path) -> PreTrainedModel:
     shapes = tensor_shapes(directory)
     if name == "BertForMaskedLM" and all(tensor in shapes for tensor in NEXT_SENTENCE):
         name = "BertForPreTraining"
-    model, report = _loaded(LOADABLE[name], directory)
+    given: dict[str, Any] = {}
+    if name == "DebertaV2ForMaskedLM" and (MICROSOFT_HEAD in shapes) != (LEGACY_HEAD in shapes):
+        given["legacy"] = LEGACY_HEAD in shapes
+    model, report = _loaded(LOADABLE[name], directory, **given)
     missing = sorted(report["missing_keys"])
     if missing:
         raise missing_tensors(directory, missing)
@@ -51,19 +48,18 @@ def load_pretraining_model(directory: Path) -> PreTrainedModel:
 def architecture_name(directory: Path, config: Mapping[str, Any]) -> str:
     """The one architecture of `config`, when it can be extended.
 
-    Raises UsageError when it cannot, CheckpointError when the model type is not its own.
+    A configuration that names none (mDeBERTa's) is of the one class of its model type, when there is just
+    one. Raises UsageError when there is none that can be extended, or its model type is not its own.
     """
-    named = config.get("architectures")
+    named, model_type = config.get("architectures"), config.get("model_type")
+    if not named:
+        named = [name for name, kind in LOADABLE.items() if kind.config_class.model_type == model_type]
+        named = named if len(named) == 1 else None
     found = str(named[0]) if isinstance(named, list) and named else "no architecture"
     if found not in LOADABLE:
         raise unsupported(str(directory), found, ", ".join(LOADABLE))
-    expected = LOADABLE[found].config_class.model_type
-    if config.get("model_type", expected) != expected:
-        raise CheckpointError(
-            f"{directory / 'config.json'} names a {found} of model type {escaped(str(config['model_type']))}",
-            name="E-ARCHITECTURE",
-            why=f"a {found} is of type {expected}",
-        )
+    if model_type not in (None, LOADABLE[found].config_class.model_type):
+        raise unsupported(str(directory), f"a {found} of model type {model_type}", ", ".join(LOADABLE))
     return found
 
 
@@ -108,8 +104,11 @@ def _is_known(directory: Path) -> bool:
     return True
 
 
-def _loaded(loader: Any, directory: Path) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    """The model and its loading report; the global random state stays as it was."""
+def _loaded(loader: Any, directory: Path, **given: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """The model and its loading report; the global random state stays as it was.
+
+    `given` are values for its configuration.
+    """
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             model, report = loader.from_pretrained(
@@ -118,6 +117,7 @@ def _loaded(loader: Any, directory: Path) -> tuple[PreTrainedModel, Mapping[str,
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
+                **given,
             )
     except ExtendError:
         raise

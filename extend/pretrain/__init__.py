@@ -8,3 +8,4 @@ from extend.pretrain.loop import train as train
 from extend.pretrain.objective import autocast_dtype as autocast_dtype
 from extend.pretrain.objective import device_of_choice as device_of_choice
 from extend.pretrain.schedule import Stage as Stage
+from extend.pretrain.trainer import StageTrainer as StageTrainer

@@ -33,6 +33,8 @@ class AbstractObjective(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.architecture = architecture_of(model)
+        self.is_tied = self.architecture.output(model) is self.architecture.embedding(model)
+        self.has_bias = self.architecture.has_bias(model)
 
     @abstractmethod
     def embed(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
@@ -68,7 +70,7 @@ class AbstractObjective(nn.Module, ABC):
 
 @final
 class AllWeights(AbstractObjective):
-    """Trains everything; input embedding and decoder are one tied parameter."""
+    """Trains everything; where input embedding and decoder are tied they are one parameter."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(model)
@@ -79,7 +81,7 @@ class AllWeights(AbstractObjective):
         return nn.functional.embedding(ids, self.architecture.embedding(self.model))
 
     def logits(self, prepared: Float[Tensor, "predictions hidden"]) -> Float[Tensor, "predictions vocab"]:
-        weight, bias = self.architecture.embedding(self.model), self.architecture.bias(self.model)
+        weight, bias = self.architecture.output(self.model), self.architecture.bias(self.model)
         return nn.functional.linear(prepared, weight, bias)
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -91,7 +93,10 @@ class AllWeights(AbstractObjective):
 
 @final
 class NewRows(AbstractObjective):
-    """Trains the rows and biases from `first_new` on; everything older is frozen and not even decayed."""
+    """Trains the rows and biases from `first_new` on; everything older is frozen and not even decayed.
+
+    A decoder that is not tied has new rows of its own, `outputs`.
+    """
 
     def __init__(self, model: PreTrainedModel, *, first_new: int) -> None:
         super().__init__(model)
@@ -100,7 +105,9 @@ class NewRows(AbstractObjective):
         weight, bias = self.architecture.embedding(model), self.architecture.bias(model)
         self.first_new = first_new
         self.rows = nn.Parameter(weight[first_new:].detach().clone())
-        self.biases = nn.Parameter(bias[first_new:].detach().clone())
+        output = self.architecture.output(model)
+        self.outputs = self.rows if self.is_tied else nn.Parameter(output[first_new:].detach().clone())
+        self.biases = nn.Parameter(bias[first_new:].detach().clone(), requires_grad=self.has_bias)
 
     def embed(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
         old = nn.functional.embedding(ids, self.architecture.embedding(self.model))
@@ -108,17 +115,21 @@ class NewRows(AbstractObjective):
         return torch.where((ids >= self.first_new).unsqueeze(-1), new, old)
 
     def logits(self, prepared: Float[Tensor, "predictions hidden"]) -> Float[Tensor, "predictions vocab"]:
-        weight, bias = self.architecture.embedding(self.model), self.architecture.bias(self.model)
+        weight, bias = self.architecture.output(self.model), self.architecture.bias(self.model)
         old = nn.functional.linear(prepared, weight[: self.first_new], bias[: self.first_new])
-        return torch.cat((old, nn.functional.linear(prepared, self.rows, self.biases)), dim=-1)
+        return torch.cat((old, nn.functional.linear(prepared, self.outputs, self.biases)), dim=-1)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        return {"rows": self.rows, "biases": self.biases}
+        trained = {"rows": self.rows}
+        trained |= {} if self.is_tied else {"outputs": self.outputs}
+        return trained | ({"biases": self.biases} if self.has_bias else {})
 
     def finish_(self) -> None:
+        grown = self.architecture.vocabulary_parameters(self.model)
+        new = {"embedding": self.rows, "output": self.outputs, "bias": self.biases, "twin": self.biases}
         with torch.no_grad():
-            self.architecture.embedding(self.model)[self.first_new :] = self.rows
-            self.architecture.bias(self.model)[self.first_new :] = self.biases
+            for name, parameter in grown.items():
+                parameter[self.first_new :] = new[name]
 
 
 def device_of_choice() -> torch.device:

@@ -11,6 +11,7 @@ from extend.languages import Language
 from extend.recipe.certifying import check_folder as check_folder
 from extend.recipe.certifying import raise_failed as raise_failed
 from extend.recipe.checking import check as check
+from extend.recipe.comparing import compare_methods as compare_methods
 from extend.recipe.evaluation import evaluate_ner as evaluate_ner
 from extend.recipe.evaluation import protocols_possible
 from extend.recipe.growing import grow as grow

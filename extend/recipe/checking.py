@@ -9,7 +9,7 @@ from extend.corpus import find_files
 from extend.hub import resolve_base
 from extend.recipe.corpora import corpus_patterns, is_spooled
 from extend.recipe.evaluation import check_evaluation
-from extend.recipe.growing import initializer_named
+from extend.recipe.growing import check_growth
 from extend.recipe.pretraining import stages_of
 from extend.recipe.run import Run
 from extend.recipe.scratch import no_text
@@ -52,8 +52,8 @@ def _corpus(run: Run) -> dict[str, Any]:
 
 
 def _growth(run: Run) -> dict[str, Any]:
-    initializer_named(run.settings.grow.init)
-    return {"init": run.settings.grow.init}
+    check_growth(run)
+    return {"init": run.settings.grow.init, "bias": run.settings.grow.bias}
 
 
 def _replay(run: Run) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _matched(task: _Task, size: int) -> Chosen:
     learned = learn_subwords(
         task.words, size=size, known=task.known, rules=task.rules, protected=task.protected
     )
-    pieces = map(task.kind.spell, learned)
+    pieces = task.kind.completed(task.base, [task.kind.spell(subword) for subword in learned], limit=size)
     extension = extend_vocabulary(task.kind.vocabulary(task.base), pieces, limit=size)
     return Chosen(extension, task.kind.extended(task.base, extension))
 

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from extend.recipe.run import OnProgress, Run, silent
 from extend.recipe.vocabulary_inputs import VocabularyInputs, input_settings, read_inputs
 from extend.report import ReviewSheet, TextRates, review_page, review_pieces
 from extend.tokenizer import (
+    AbstractTokenizerKind,
     kind_of,
     load_tokenizer,
     read_settings,
@@ -31,7 +32,7 @@ from extend.tokenizer import (
     word_segmenter,
     word_splitter,
 )
-from extend.types import Progress, WordCounts
+from extend.types import Progress, Subword, WordCounts
 from extend.vocab import SegmentWord, drift, drift_words, lost_characters, measure, unused_pieces
 
 STAGE = "vocab"
@@ -215,7 +216,7 @@ class _Measured:
     def sheet(self, report: Mapping[str, Any]) -> ReviewSheet:
         """What a speaker of the language is shown."""
         kind, language, base = kind_of(self.base), self.run.language, self.run.settings.base
-        added = {piece: kind.parse(piece) for piece in self.chosen.extension.added}
+        added = _as_subwords(kind, self.chosen.extension.added)
         return ReviewSheet(
             language=language.code,
             name=language.name,
@@ -229,6 +230,17 @@ class _Measured:
             unknown=self.unknown,
             vetoed=self.inputs.vetoed,
         )
+
+
+def _as_subwords(kind: AbstractTokenizerKind, pieces: Sequence[str]) -> dict[str, Subword]:
+    """What a speaker can judge: pieces of bytes that are no whole characters are left out."""
+    found: dict[str, Subword] = {}
+    for piece in pieces:
+        try:
+            found[piece] = kind.parse(piece)
+        except ValueError:
+            continue
+    return found
 
 
 def _normalizer(tokenizer: Tokenizer) -> Any:

@@ -44,6 +44,15 @@ class AbstractTokenizerKind(ABC):
     def marked(self, text: str) -> str:
         """The inverse of `word_text`: the pre-tokenized word whose text this is."""
 
+    def completed(
+        self, tokenizer: Tokenizer, pieces: Sequence[str], *, limit: int | None = None
+    ) -> tuple[str, ...]:
+        """The pieces that `extended` can add, with those they need before them, at most `limit`.
+
+        Kinds whose pieces need no others add what they are given.
+        """
+        return tuple(pieces[:limit])
+
     @abstractmethod
     def extended(
         self, tokenizer: Tokenizer, extension: VocabularyExtension, *, scores: Sequence[float] = ()

@@ -5,12 +5,17 @@ from collections.abc import Collection, Sequence
 from tokenizers import Tokenizer
 
 from extend.errors import UsageError
+from extend.tokenizer.byte_level_kind import BERT_NAMES, EUROBERT_NAMES, ROBERTA_NAMES, ByteLevelKind
 from extend.tokenizer.kind import AbstractTokenizerKind
 from extend.tokenizer.unigram_kind import UnigramKind
 from extend.tokenizer.wordpiece_kind import WordPieceKind
 from extend.types import Subword, Vocabulary
 
-TOKENIZER_KINDS: Sequence[AbstractTokenizerKind] = (WordPieceKind(), UnigramKind())
+TOKENIZER_KINDS: Sequence[AbstractTokenizerKind] = (
+    WordPieceKind(),
+    UnigramKind(),
+    *map(ByteLevelKind, (BERT_NAMES, ROBERTA_NAMES, EUROBERT_NAMES)),
+)
 
 
 def kind_of(tokenizer: Tokenizer) -> AbstractTokenizerKind:

@@ -8,6 +8,13 @@ from extend import store
 from extend.errors import CheckpointError, RefusedError, escaped
 
 MAX_FILE_BYTES = 256 << 20
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+KNOWN_PATTERNS = frozenset({LLAMA_3})
+"""Patterns of published bases that were looked at: EuroBERT's splitter is Llama 3's."""
+
 SETTINGS, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 
 
@@ -66,6 +73,8 @@ def refuse_slow_patterns(path: Path, state: Mapping[str, Any]) -> None:
     """
     parts = (state.get(part) for part in ("normalizer", "pre_tokenizer", "decoder"))
     for pattern in (found for part in parts for found in _patterns(part)):
+        if pattern in KNOWN_PATTERNS:
+            continue
         repetitions = sum(pattern.count(sign) for sign in "*+{")
         if "(" in pattern or repetitions > 1 or any(f"\\{digit}" in pattern for digit in "123456789k"):
             raise RefusedError(

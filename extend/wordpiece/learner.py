@@ -58,7 +58,9 @@ class Words:
         if max(sum(table.values()) for table in (counts, *protected)) > MAX_WORDS:
             raise ValueError(f"at most {MAX_WORDS:,} words can be counted")
         guard = [_column(guarded, texts) for guarded in protected]
-        return Words(texts, _column(counts, texts), np.array(guard, np.int64).reshape(-1, len(texts)))
+        return Words(
+            texts, _column(counts, texts), np.array(guard, np.int64).reshape(len(protected), len(texts))
+        )
 
     @property
     def weights(self) -> Longs:
