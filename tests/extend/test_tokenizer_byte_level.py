@@ -1,17 +1,13 @@
 """Byte-level BPE: extended by merges; the base, `tokenizers` and transformers judge."""
 
 import collections
-import functools
 import itertools
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from extend.errors import UsageError
 from extend.tokenizer import (
@@ -20,8 +16,6 @@ from extend.tokenizer import (
     encode_words,
     fertility,
     kind_of,
-    load_tokenizer,
-    save_tokenizer,
     segment,
     special_ids,
     special_tokens,
@@ -29,83 +23,16 @@ from extend.tokenizer import (
     word_segmenter,
     word_splitter,
 )
-from extend.tokenizer.byte_level_kind import BERT_NAMES, EUROBERT_NAMES, LETTERS, ROBERTA_NAMES, ByteLevelKind
+from extend.tokenizer.byte_level_kind import BERT_NAMES, LETTERS, ByteLevelKind
 from extend.types import Subword, Vocabulary, VocabularyExtension
-
-FAMILIES = {"bert": BERT_NAMES, "roberta": ROBERTA_NAMES, "eurobert": EUROBERT_NAMES}
-TEXT = (
-    "the old house by the river has the walking stone there these other mother weather "
-    "das alte haus am fluss der dem den дом река домик в доме на реке камень Ünïcode naïve 12 345. "
-) * 3 + "да ад дно еды " * 6
-SIGNS = [*"theriousdк дома. ,?!12\n\tÜï", "රි", "ෆ", "中", "\u200d", "é", "e\u0301", "[MASK]", "<mask>", "<s>"]
-WORDS = st.lists(st.sampled_from(SIGNS), max_size=20).map("".join)
-SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-
-def spelling(text: str) -> str:
-    """The letters of a text's bytes, from the splitter that `tokenizers` has."""
-    (word,) = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)
-    return word[0]
-
-
-@functools.cache
-def learned(count: int = 60) -> tuple[tuple[str, str], ...]:
-    """Merges as BPE learns them, the most frequent pair first, ties by the pair."""
-    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words = collections.Counter(tuple(word) for word, _ in splitter.pre_tokenize_str(TEXT))
-    merges = []
-    for _ in range(count):
-        pairs = collections.Counter()
-        for word, times in words.items():
-            for pair in itertools.pairwise(word):
-                pairs[pair] += times
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        merges.append(best)
-        words = collections.Counter({joined(word, best): times for word, times in words.items()})
-    return tuple(merges)
-
-
-def joined(word, pair):
-    found, at = [], 0
-    while at < len(word):
-        step = 2 if word[at : at + 2] == pair else 1
-        found.append("".join(word[at : at + step]))
-        at += step
-    return tuple(found)
-
-
-def base_tokenizer(family: str = "bert") -> Tokenizer:
-    """GPT-2's rules with a family's special tokens; EuroBERT's look whole words up and split by a pattern."""
-    names = dict.fromkeys(FAMILIES[family].values())
-    pieces = [*names, *sorted(LETTERS.values()), *("".join(merge) for merge in learned())]
-    ids = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    tokenizer = Tokenizer(models.BPE(ids, list(learned()), ignore_merges=family == "eurobert"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if family == "eurobert":
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-    if family == "bert":
-        tokenizer.normalizer = normalizers.NFC()
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(list(names))
-    start, end = FAMILIES[family]["cls"], FAMILIES[family]["sep"]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(start, ids[start]), (end, ids[end])]
-    )
-    return tokenizer
-
-
-ADDED = tuple(map(spelling, (" house", " дома", "කර", "ර", " mothers", "é", "river", "weather")))
-
-
-def extended_tokenizer(base=None, wanted=ADDED):
-    base = base or base_tokenizer()
-    kind = kind_of(base)
-    return kind.extended(base, VocabularyExtension(kind.vocabulary(base), kind.completed(base, wanted)))
+from tests.extend.byte_level_tokenizers import (
+    ADDED,
+    FAMILIES,
+    WORDS,
+    base_tokenizer,
+    extended_tokenizer,
+    spelling,
+)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -361,50 +288,3 @@ class TestExtension:
         extended = extended_tokenizer(base)
         assert kind_of(extended).vocabulary(extended).pieces[: len(old)] == old.pieces
         assert encode(extended, "a   b<tab>")[0][1::2] == [old.ids["   "], old.ids["<tab>"]]
-
-
-class TestFolders:
-    @given(text=WORDS)
-    @settings(deadline=None, max_examples=40)
-    @pytest.mark.parametrize("family", FAMILIES)
-    def test_transformers_loads_what_is_written(self, family, text):
-        extended, loaded = written(family)
-        assert loaded(text)["input_ids"] == extended.encode(text).ids
-
-    @pytest.mark.parametrize("family", FAMILIES)
-    def test_settings(self, family):
-        extended, loaded = written(family)
-        assert len(loaded) == extended.get_vocab_size()
-        assert loaded.mask_token_id == special_ids(extended).mask
-        assert loaded.pad_token_id == special_ids(extended).pad
-        assert set(loaded("the house")) == {"input_ids", "attention_mask"}
-
-    @pytest.mark.parametrize("family", ["bert", "roberta"])
-    def test_saved_and_loaded_is_the_same(self, family, tmp_path):
-        extended = extended_tokenizer(base_tokenizer(family))
-        save_tokenizer(extended, tmp_path / "one", base=None)
-        again = load_tokenizer(tmp_path / "one")
-        assert again.to_str() == extended.to_str()
-        save_tokenizer(again, tmp_path / "two", base=tmp_path / "one")
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-    def test_a_class_that_would_build_another_tokenizer_is_not_kept(self, tmp_path):
-        base = tmp_path / "base"
-        save_tokenizer(base_tokenizer("roberta"), base, base=None)
-        path = base / "tokenizer_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": "RobertaTokenizer"}))
-        extended = extended_tokenizer(load_tokenizer(base))
-        save_tokenizer(extended, tmp_path / "new", base=base)
-        loaded = AutoTokenizer.from_pretrained(tmp_path / "new")
-        for text in ("the house දර <mask>", " дома"):
-            assert loaded(text)["input_ids"] == extended.encode(text).ids
-
-
-@functools.cache
-def written(family):
-    """An extended tokenizer, and what transformers makes of its files."""
-    extended = extended_tokenizer(base_tokenizer(family))
-    with tempfile.TemporaryDirectory() as folder:
-        save_tokenizer(extended, Path(folder), base=None)
-        return extended, AutoTokenizer.from_pretrained(folder)
