@@ -13,6 +13,7 @@ from extend.recipe.growing import check_growth
 from extend.recipe.pretraining import stages_of
 from extend.recipe.run import Run
 from extend.recipe.scratch import no_text
+from extend.recipe.vocabulary_inputs import input_settings, protect_files
 from extend.tokenizer import kind_of, load_tokenizer
 
 
@@ -23,12 +24,12 @@ def check(run: Run, stage: str) -> dict[str, Any]:
     Raises what the stage itself would raise before its first write.
     """
     checks = {
-        "vocab": (_base, _corpus),
-        "grow": (_base, _corpus, _growth),
-        "pretrain": (_base, _corpus, _growth, _replay),
+        "vocab": (_base, _corpus, _inputs),
+        "grow": (_base, _corpus, _inputs, _growth),
+        "pretrain": (_base, _corpus, _inputs, _growth, _replay),
         "scratch": (_scratch,),
         "ner-eval": (check_evaluation,),
-        "run": (_base, _corpus, _growth, _replay, check_evaluation),
+        "run": (_base, _corpus, _inputs, _growth, _replay, check_evaluation),
         "report": (_done,),
     }
     run.check_folder()
@@ -49,6 +50,12 @@ def _kind(directory: Path) -> str:
 
 def _corpus(run: Run) -> dict[str, Any]:
     return {"corpus": _files(corpus_patterns(run))}
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    """The veto file is read, and files to protect are looked for, as the real run does first."""
+    input_settings(run)
+    return {"protect": [str(path) for path in protect_files(run)]}
 
 
 def _growth(run: Run) -> dict[str, Any]:

@@ -224,6 +224,16 @@ class TestUnigram:
         assert report["protected"]["files"][0]["words_changed"] <= 0.01
 
 
+@pytest.mark.parametrize("setting", [{"vocab__veto": "none.txt"}, {"vocab__protect": ["none.txt"]}])
+def test_a_dry_run_finds_what_is_missing(setting, inputs, tmp_path):
+    run = opened(inputs, tmp_path / "run", **setting)
+    for stage in ("vocab", "grow"):
+        with pytest.raises(PathError):
+            recipe.check(run, stage)
+    assert not run.directory.exists()
+    assert recipe.check(opened(inputs, tmp_path / "run"), "vocab")["protect"] == []
+
+
 class TestCommand:
     def test_check_tells_a_sound_folder_from_a_damaged_one(self, inputs, tmp_path, capsys):
         run = opened(inputs, tmp_path / "run")
