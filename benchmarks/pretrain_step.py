@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from extend.architectures import new_model
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
 from extend.pretrain import Stage
-from extend.pretrain.objective import autocast_dtype
+from extend.pretrain.devices import autocast_dtype
 from extend.pretrain.trainer import StageTrainer
 from extend.types import SpecialIds
 
@@ -105,7 +105,7 @@ def check_same_loss(options: argparse.Namespace, special: SpecialIds, batch: Mas
 def ours(
     model: PreTrainedModel, dtype: torch.dtype | None, first_new: int | None
 ) -> Callable[[MaskedBatch, int], float]:
-    stage = Stage("all", 1000, 1e-4, 10, first_new=first_new)
+    stage = Stage("step", 1000, 1e-4, 10, "all" if first_new is None else "new-rows", first_new)
     trainer = StageTrainer(model, stage, seed=1, weight_decay=0.01, clip=1.0, dtype=dtype)
     return lambda batch, number: trainer.step(batch, number, step=number).loss
 

@@ -21,6 +21,7 @@ from extend.errors import PathError, UsageError, escaped
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -111,21 +112,52 @@ class PretrainSettings(Settings):
 
     steps: Count = Field(500_000, description="optimizer steps in all, new_rows_steps among them")
     new_rows_steps: Count = Field(0, description="first steps, which train the new rows and biases alone")
-    batch_size: AtLeastOne = 32
+    train: Literal["all", "embeddings", "new-rows"] = Field("all", description="what the other steps train")
+    batch_size: AtLeastOne = Field(32, description="samples a step, over all processes")
+    micro_batch: AtLeastOne | None = Field(
+        None, description="samples a forward pass; default: a process's share"
+    )
     length: Annotated[int, Field(ge=8, le=8192)] = Field(128, description="tokens a block")
+    packing: Literal["blocks", "documents"] = Field(
+        "blocks", description="blocks: text to the brim; documents: whole documents, apart in attention"
+    )
     learning_rate: Positive = 2e-5
     new_rows_learning_rate: Positive = 1e-3
     warmup_steps: Count = 10_000
     new_rows_warmup_steps: Count = 100
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Positive = Field(1.0, description="largest gradient norm")
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="default: the base's own")
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    max_predictions: AtLeastOne | None = Field(None, description="masked tokens a sample at most (paper: 20)")
+    duplicates: Count = Field(0, description="epochs after which masks come again; 0: never (paper: 5)")
     whole_word: bool = True
     nsp: bool = Field(False, description="next-sentence prediction beside MLM (BertForPreTraining)")
+    softmax: Literal["full", "active"] = Field("full", description="active: over ids that occur in the text")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = Field(False, description="torch.compile the step")
+    deterministic: bool = Field(False, description="only kernels that give the same bits again (GPU)")
+    processes: AtLeastOne | None = Field(None, description="tokenising processes; default: one a core")
     mix_exponent: Fraction = Field(0.7, description="languages are drawn by (their lines)^exponent")
     replay: dict[str, list[str]] = Field(default_factory=dict, description="corpus files of old languages")
     replay_share: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of replayed blocks")
+    distil_weight: NotNegative = Field(0.0, description="of the KL divergence to the base on replayed text")
+    distil_temperature: Positive = Field(2.0, description="of both distributions in that divergence")
+    l2_to_base: NotNegative = Field(0.0, description="pull of the old weights towards the base's")
+    adapt: Literal["none", "lora"] = Field("none", description="lora: adapters beside a frozen encoder")
+    lora_rank: AtLeastOne = 16
+    lora_alpha: Positive = 32.0
+    watch: dict[str, list[str]] = Field(
+        default_factory=dict, description="corpus files of languages to protect: measured, not trained on"
+    )
+    max_forgetting: Positive | None = Field(
+        None, description="stop when a watched or replayed language loses more (nats of held-out loss)"
+    )
+    patience: Count = Field(0, description="evaluations without gain before stopping; 0: never")
+    bad_steps: Count = Field(3, description="steps in a row that may be left out as not finite")
+    on_spike: Literal["warn", "skip", "rewind", "stop"] = Field("warn", description="when the loss jumps")
+    watchdog: Count = Field(600, description="seconds without a step before the run is ended; 0: never")
+    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(default_factory=list)
     save_every: AtLeastOne = 1000
     keep: AtLeastOne = Field(2, description="checkpoints kept")
     log_every: AtLeastOne = 20
@@ -260,7 +292,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-_WHOLE = {"replay", "languages"}
+_WHOLE = {"replay", "languages", "watch"}
 _WHOLE_ENTRIES = {"data"}
 
 

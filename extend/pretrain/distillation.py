@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from extend.pretrain.objective import NewRows
+from extend.pretrain.objectives import NewRows
 
 NO_WORD = -1
 

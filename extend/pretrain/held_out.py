@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from extend.blocks import Stream, in_order
 from extend.masking import MaskingRule, as_batch, mask_batch
-from extend.pretrain.objective import AllWeights
+from extend.pretrain.objectives import AllWeights
 from extend.types import SpecialIds
 
 HELD_OUT_SEED = 20_200_101

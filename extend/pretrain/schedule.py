@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Trained = Literal["all", "embeddings", "new-rows"]
 
 
 @dataclass(frozen=True)
 class Stage:
     """Consecutive steps that train the same parameters under one schedule.
 
-    `first_new` is the first row trained when only new rows are; None trains all weights. The learning
+    `trains` says which parameters; `first_new` is the first added row, where there are any. The learning
     rate rises linearly over `warmup` steps to `rate` and falls linearly towards 0 at the stage's end.
     """
 
@@ -16,6 +19,7 @@ class Stage:
     steps: int
     rate: float
     warmup: int
+    trains: Trained = "all"
     first_new: int | None = None
 
     def learning_rate(self, step: int) -> float:

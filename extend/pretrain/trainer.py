@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from extend.errors import DivergedError
 from extend.masking import MaskedBatch
-from extend.pretrain.objective import AbstractObjective, AllWeights, NewRows
+from extend.pretrain.objectives import objective_of
 from extend.pretrain.schedule import Stage
 
 _SEED_STRIDE = 1_000_003
@@ -47,9 +47,7 @@ class StageTrainer:
         dtype: torch.dtype | None,
     ) -> None:
         self.stage, self.seed, self.clip, self.dtype = stage, seed, clip, dtype
-        self.objective: AbstractObjective = (
-            AllWeights(model) if stage.first_new is None else NewRows(model, first_new=stage.first_new)
-        )
+        self.objective = objective_of(model, stage.trains, first_new=stage.first_new)
         self.trained = self.objective.trained()
         self.device = next(model.parameters()).device
         decayed = [parameter for parameter in self.trained.values() if parameter.ndim > 1]

@@ -109,7 +109,12 @@ class _Bench:
         """Train the new rows alone, everything old frozen."""
         wanted, seed = self.run.settings.pretrain, self.run.settings.pretrain_seed
         stage = Stage(
-            "probe", steps, wanted.new_rows_learning_rate, wanted.new_rows_warmup_steps, self.first_new
+            "probe",
+            steps,
+            wanted.new_rows_learning_rate,
+            wanted.new_rows_warmup_steps,
+            "new-rows",
+            self.first_new,
         )
         trainer = StageTrainer(
             self.model,

@@ -131,8 +131,22 @@ def stages_of(run: Run, first_new: int | None) -> tuple[Stage, ...]:
             why="steps counts all steps, those for the new rows among them",
         )
     stages = (
-        Stage("new-rows", alone, wanted.new_rows_learning_rate, wanted.new_rows_warmup_steps, first_new),
-        Stage("all", wanted.steps - alone, wanted.learning_rate, wanted.warmup_steps),
+        Stage(
+            "new-rows",
+            alone,
+            wanted.new_rows_learning_rate,
+            wanted.new_rows_warmup_steps,
+            "new-rows",
+            first_new,
+        ),
+        Stage(
+            wanted.train,
+            wanted.steps - alone,
+            wanted.learning_rate,
+            wanted.warmup_steps,
+            wanted.train,
+            first_new,
+        ),
     )
     return tuple(stage for stage in stages if stage.steps)
 

@@ -15,7 +15,7 @@ from extend.errors import CheckpointError, UsageError
 from extend.growth import grow_
 from extend.hub import load_encoder, load_pretraining_model, save_model
 from extend.masking import MaskedBatch
-from extend.pretrain.objective import AllWeights, NewRows
+from extend.pretrain.objectives import AllWeights, NewRows
 from tests.models import EVERY_ARCHITECTURE, PIECES, TIED, tiny_checkpoint, tiny_model
 
 OLD, ADDED, HIDDEN = len(PIECES), 7, 32

@@ -17,14 +17,14 @@ from extend.blocks import Mixture, open_stream, write_stream
 from extend.errors import CheckpointError, DivergedError, InterruptedRun, TerminatedRun, UsageError
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
 from extend.pretrain import Hooks, LoopSettings, Stage, held_out_loss, latest_checkpoint, train
-from extend.pretrain.objective import AllWeights, NewRows
+from extend.pretrain.objectives import AllWeights, NewRows
 from extend.pretrain.schedule import stage_at
 from extend.sentence_pairs import SentencePairs, paired_batch
 from extend.types import SpecialIds, StepReport
 
 SPECIAL = SpecialIds(mask=4, pad=0, unk=1, start=2, end=3, unmaskable=frozenset(range(5)), vocab_size=300)
 FIRST_NEW = 260
-STAGES = (Stage("new-rows", 8, 1e-2, 2, first_new=FIRST_NEW), Stage("all", 12, 1e-3, 3))
+STAGES = (Stage("new-rows", 8, 1e-2, 2, "new-rows", FIRST_NEW), Stage("all", 12, 1e-3, 3))
 GOLDEN = Path(__file__).parents[1] / "golden" / "pretrain_tiny_loss.txt"
 
 
