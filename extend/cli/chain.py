@@ -7,20 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from extend.cli import growing, vocabulary
+from extend.cli import growing, pretraining, vocabulary
 from extend.cli.command import Call, Result, command
 from extend.cli.output import every_value, facts, table, with_interval
-from extend.cli.runs import open_run, per_language, with_config
+from extend.cli.runs import open_run, with_config
 
 _PANEL = "The chain"
-_Texts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--replay",
-        metavar="LANG=PATH",
-        help="Text of a language the base knows, mixed in against forgetting; repeatable.",
-    ),
-]
 
 
 def _encoders_text(result: Result) -> Iterable[RenderableType]:
@@ -66,13 +58,7 @@ def register(app: typer.Typer) -> None:
     )(quickstart)
     vocabulary.register(app, panel=_PANEL)
     growing.register(app, panel=_PANEL)
-    command(
-        app,
-        "pretrain",
-        panel=_PANEL,
-        render=every_value,
-        example="extend pretrain --lang ug --steps 2000 --replay en=en.txt",
-    )(pretrain)
+    pretraining.register(app, panel=_PANEL)
     command(
         app,
         "run",
@@ -80,45 +66,6 @@ def register(app: typer.Typer) -> None:
         render=every_value,
         example="extend run configs/si.toml --set pretrain.steps=2000",
     )(run)
-
-
-def pretrain(
-    call: Call,
-    *,
-    steps: Annotated[int | None, typer.Option(min=0, help="Optimizer steps in all.")] = None,
-    new_rows_steps: Annotated[
-        int | None, typer.Option(min=0, help="First steps, which train the new rows alone.")
-    ] = None,
-    nsp: Annotated[
-        bool | None, typer.Option("--nsp/--no-nsp", help="Next-sentence prediction beside MLM.")
-    ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Train a base, or the bilingual baseline, from nothing.")
-    ] = False,
-    replay: _Texts = None,
-    replay_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of replayed blocks.")
-    ] = None,
-) -> Result:
-    """Continue masked-language-model training on the corpus; the same command again resumes."""
-    settings: dict[str, Any] = {
-        "pretrain.steps": steps,
-        "pretrain.new_rows_steps": new_rows_steps,
-        "pretrain.nsp": nsp,
-        "pretrain.replay_share": replay_share,
-        "pretrain.seed": call.talk.seed,
-        **{
-            f"pretrain.replay.{code}": paths
-            for code, paths in per_language(replay, option="--replay").items()
-        },
-    }
-    opened = open_run(call, settings, scratch=from_scratch)
-    from extend import recipe
-
-    if call.talk.dry_run:
-        return recipe.check(opened, "scratch" if from_scratch else "pretrain")
-    train = recipe.train_from_scratch if from_scratch else recipe.pretrain
-    return train(opened, call.display)
 
 
 def run(
