@@ -6,8 +6,9 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OLD := .venv-transformers4
+PEER := .venv-deepfocus
 
-.PHONY: setup quickstart test test-slow transformers4
+.PHONY: setup quickstart test test-slow test-reliability soak transformers4 deepfocus
 
 setup: .venv/installed
 
@@ -23,6 +24,15 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+# Kills, full disks and damage: all of them, where `make test` has a part.
+test-reliability: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'slow or not slow' tests/reliability
+
+# One run, killed every few seconds for MINUTES.
+MINUTES ?= 5
+soak: .venv/installed-dev
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m tests.reliability.soak $(MINUTES)
 
 # torch first and pinned, so that nothing that depends on it can pull another build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -40,6 +50,18 @@ $(OLD)/installed: constraints-transformers4.txt
 	@test -n "$(PYTHON)" || { echo "extend needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(OLD)/bin/python || $(PYTHON) -m venv $(OLD)
 	$(OLD)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< transformers sentencepiece protobuf
+	@touch $@
+
+# FOCUS by its authors, for benchmarks/focus_peer.py. fasttext-wheel has wheels up to Python 3.11.
+deepfocus: $(PEER)/installed
+
+$(PEER)/installed: constraints-deepfocus.txt
+	@test -n "$(PYTHON)" || { echo "make deepfocus PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(PEER)/bin/python || $(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< torch==2.13.0
+	$(PEER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< transformers datasets entmax \
+		fastdist numba fasttext-wheel print-on-steroids scipy
+	$(PEER)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $< --no-deps deepfocus
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -67,7 +67,10 @@ class Architecture:
     positions_skip_padding: bool = False
 
     def encode(
-        self, model: PreTrainedModel, embedded: Float[Tensor, "batch seq width"], **inputs: Tensor
+        self,
+        model: PreTrainedModel,
+        embedded: Float[Tensor, "batch seq width"],
+        **inputs: Tensor | dict[str, Tensor],
     ) -> Float[Tensor, "batch seq hidden"]:
         """Last hidden states of embedded tokens (before positions and normalisation).
 
@@ -75,7 +78,7 @@ class Architecture:
         they are counted from `attention_mask`, shape (batch, seq).
         """
         mask = inputs.get("attention_mask")
-        if self.positions_skip_padding and mask is not None and "position_ids" not in inputs:
+        if self.positions_skip_padding and isinstance(mask, Tensor) and "position_ids" not in inputs:
             present = mask.long()
             inputs["position_ids"] = present.cumsum(dim=1) * present + model.config.pad_token_id
         output = model.get_submodule(self.encoder)(inputs_embeds=embedded, **inputs)

@@ -4,6 +4,8 @@ What the base did stays as it was: old rows and biases keep their bits, a tie ke
 ever appended, so that row i stays the row of piece i; `extension_of` asserts that the pieces do the same.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +15,11 @@ from extend.architectures import Architecture, architecture_of
 from extend.errors import CheckpointError, UsageError, escaped
 from extend.types import SpecialIds, Vocabulary, VocabularyExtension
 
+_COPIED_BYTES = 1 << 26
+
+
+def _nothing() -> None: ...
+
 
 def grow_(
     model: PreTrainedModel,
@@ -21,13 +28,16 @@ def grow_(
     *,
     output_rows: Float[Tensor, "added width"] | None = None,
     first_id: int | None = None,
+    release: Callable[[], object] = _nothing,
 ) -> None:
     """Append `rows` to the embedding, and so to a tied decoder, and `bias` to the decoder bias.
 
     A decoder that is not tied gets `output_rows`, by default `rows` too. `first_id` is the id of the first
     new row, by default the number of rows the model has. It is given for a base whose embedding was padded
     beyond its tokenizer: padding rows, which no id reaches, give way. Build optimizers afterwards: the
-    parameters stay the same objects but get new storage, and gradients are dropped.
+    parameters stay the same objects but get new storage, and gradients are dropped. `release` is called
+    after every 64 MiB of old entries that were copied, for whoever mapped them to let their pages go: so a
+    large embedding is never in memory twice.
 
     Raises UsageError for a model that cannot be extended, whose decoder differs from the embedding it should
     be tied to (E-UNTIED), or that adds no bias when `bias` is not zero (E-BIAS); CheckpointError for values
@@ -58,14 +68,23 @@ def grow_(
         )
     new = {"embedding": rows, "output": output, "bias": bias, "twin": bias}
     for name, parameter in parameters.items():
-        _append_(parameter, new[name], first=first)
+        _append_(parameter, new[name], first=first, release=release)
     _tell_size_(architecture, model, first + len(rows))
 
 
-def _append_(parameter: torch.nn.Parameter, values: Tensor, *, first: int) -> None:
+def _append_(
+    parameter: torch.nn.Parameter, values: Tensor, *, first: int, release: Callable[[], object]
+) -> None:
     """New storage under the same parameter: every name and tie of it, and `requires_grad`, stay."""
-    parameter.data = torch.cat([parameter.data[:first], values.detach().to(parameter)])
-    parameter.grad = None
+    old = parameter.data
+    grown = old.new_empty(first + len(values), *old.shape[1:])
+    step = max(1, _COPIED_BYTES // max(1, old[:1].nbytes))
+    for begin in range(0, first, step):
+        part = slice(begin, min(begin + step, first))
+        grown[part] = old[part]
+        release()
+    grown[first:] = values.detach()
+    parameter.data, parameter.grad = grown, None
 
 
 def _tell_size_(architecture: Architecture, model: PreTrainedModel, size: int) -> None:

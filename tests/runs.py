@@ -144,9 +144,10 @@ def make_pretraining(directory: Path, language: str, *, steps: int = 2000, every
         )
     write_text(directory / "metrics.jsonl", "".join(json_line(line) for line in lines))
     evaluations = [
-        {"step": step, "held_out": {language: {"mlm_loss": 9.0 - step / 500}}} for step in (1000, 2000)
+        {"step": step, "held_out": held_out(language, step / steps)} for step in range(0, steps + 1, 250)
     ]
     write_text(directory / "held_out.jsonl", "".join(map(json_line, evaluations)))
+    write_text(directory / "events.jsonl", "".join(map(json_line, EVENTS)))
     write_json(
         directory / "report.json",
         {
@@ -155,10 +156,56 @@ def make_pretraining(directory: Path, language: str, *, steps: int = 2000, every
             "tokens_per_second": 21_300.4,
             "seconds": steps * 0.19,
             "resumed_from": 0,
-            "held_out": {language: {"mlm_loss": 3.921}, "en": {"mlm_loss": 3.412}},
-            "base_held_out": {language: {"mlm_loss": 2.407}, "en": {"mlm_loss": 3.405}},
+            "held_out": held_out(language, 1.0),
+            "base_held_out": {language: loss_entry(2.407), "en": loss_entry(3.405), "ar": loss_entry(3.0)},
+            "forgetting": {
+                "en": {"before": 3.409, "now": 3.412, "change": 0.003, "standard_error": 0.004},
+                "ar": {"before": 3.021, "now": 3.301, "change": 0.28, "standard_error": 0.011},
+            },
+            "ended": None,
+            "left_out": 1,
+            "precision": "bf16",
+            "processes": 1,
+            "devices": ["cpu"],
+            "micro_batch": 32,
+            "reproducible": True,
         },
     )
+
+
+EVENTS = [
+    {
+        "step": 412,
+        "event": "spike",
+        "at": 412,
+        "loss": 9.31,
+        "mean": 4.02,
+        "deviation": 0.11,
+        "samples": [13_152, 13_183],
+        "action": "skip",
+    },
+    {"step": 700, "event": "left-out", "why": "not finite", "samples": [22_368, 22_399]},
+]
+
+
+def held_out(language: str, share: float) -> dict[str, Any]:
+    """Held-out losses after this share of the training: the new language falls, an old one rises."""
+    return {
+        language: loss_entry(3.921 + 4.4 * (math.exp(-4 * share) - math.exp(-4))),
+        "en": loss_entry(3.409 + 0.003 * share),
+        "ar": loss_entry(3.021 + 0.28 * share),
+    }
+
+
+def loss_entry(loss: float) -> dict[str, Any]:
+    perplexity = math.exp(loss)
+    return {
+        "mlm_loss": loss,
+        "perplexity": perplexity,
+        "standard_error": 0.027,
+        "blocks": 512,
+        "predictions": 9700,
+    }
 
 
 def ner_results(protocol: str, language: str) -> dict[str, Any]:

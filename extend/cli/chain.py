@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from extend.cli import growing, pretraining, vocabulary
+from extend.cli import blending, growing, pretraining, vocabulary
 from extend.cli.command import Call, Result, command
 from extend.cli.output import every_value, facts, table, with_interval
 from extend.cli.runs import open_run, with_config
@@ -59,6 +59,7 @@ def register(app: typer.Typer) -> None:
     vocabulary.register(app, panel=_PANEL)
     growing.register(app, panel=_PANEL)
     pretraining.register(app, panel=_PANEL)
+    blending.register(app, panel=_PANEL)
     command(
         app,
         "run",

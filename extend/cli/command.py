@@ -58,7 +58,8 @@ def command(
         def invoke(**values: Any) -> None:
             talk, choice = (_taken(group, values) for group in (Talk, Choice))
             values |= {name: _taken(group, values) for name, group in groups.items()}
-            code = _carry_out(Call(name, talk, choice, Display(sys.stderr)), function, values, render)
+            display = Display(sys.stderr, quiet=follows_another())
+            code = _carry_out(Call(name, talk, choice, display), function, values, render)
             if code:
                 raise typer.Exit(code)
 
@@ -71,6 +72,11 @@ def command(
         return invoke
 
     return register
+
+
+def follows_another() -> bool:
+    """Whether this is one of several processes of one training and another does the talking."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and (os.environ.get("RANK") or "0") != "0"
 
 
 def _taken(group: type[Any], values: dict[str, Any]) -> Any:
@@ -110,13 +116,13 @@ def _carry_out(call: Call, function: Callable[..., Result], own: Mapping[str, An
             _tell_warnings(call, result)
         if as_json and call.failure:
             result = {**result, "error": call.failure.as_json()}
-        code = _show(result, None if as_json else render)
+        code = 0 if follows_another() else _show(result, None if as_json else render)
         return tell(call.failure, command=call.command) if call.failure else code
     except BaseException as error:
         return tell(
             error,
             command=call.command,
-            json_too=as_json,
+            json_too=as_json and not follows_another(),
             debug=call.talk.debug,
             directory=call.directory,
         )

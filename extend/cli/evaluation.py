@@ -90,18 +90,11 @@ def _evaluation_text(result: Result) -> Iterable[RenderableType]:
     if "stage" in result:
         yield from every_value(result)
         return
-    columns = ["encoder · language", "F1, 95 % interval", "± seeds", "[UNK] rate", "pieces a word"]
+    from ner.screen import screen_text
+
     for results in [result] if "encoders" in result else result.values():
-        rows = [
-            [f"{encoder} · {language}", *_columns(one)]
-            for encoder, languages in results["encoders"].items()
-            for language, one in languages.items()
-        ]
-        yield table(columns, rows, title=results["protocol"])
-
-
-def _columns(one: dict[str, Any]) -> list[object]:
-    return [with_interval(one["f1_mean"], one["ci95"]), one["f1_std"], one["unk_rate"], one["fertility"]]
+        yield f"NER, {results['protocol']}\n"
+        yield screen_text(results)
 
 
 def ner_score(
@@ -117,13 +110,31 @@ def ner_score(
 
 
 def _score_text(result: Result) -> Iterable[RenderableType]:
-    rows = [(name, result[name]) for name in ("strict", "repaired")]
-    rows += list(result.get("per_type", {}).items())
+    names = {"strict": result["strict"], "repaired": result["repaired"]}
+    names |= {f"lenient, {name}": one for name, one in result["lenient"].items()}
+    rates = ("precision", "recall", "f1")
+    interval = {"repaired": with_interval(result["repaired"]["f1"], result["ci95"])}
     yield table(
-        ["", "precision", "recall", "F1"],
-        [[name, one["precision"], one["recall"], one["f1"]] for name, one in rows],
+        ["", "precision", "recall", "F1", "95 % interval"],
+        [
+            [name, *(f"{one[rate]:.1f}" for rate in rates), interval.get(name, "")]
+            for name, one in names.items()
+        ],
     )
-    yield from facts(result, "illegal")
+    counts = ("support", "predicted", "matched")
+    yield table(
+        ["type", "precision", "recall", "F1", "entities", "predicted", "right"],
+        [
+            [name, *(f"{one[rate]:.1f}" for rate in rates), *(one[count] for count in counts)]
+            for name, one in result["per_type"].items()
+        ],
+    )
+    shares = result["error_shares"]
+    told = ", ".join(
+        f"{kind} {count} ({100 * shares[kind]:.0f} %)" for kind, count in result["errors"].items()
+    )
+    yield f"errors: {told}"
+    yield from facts(result, "illegal", "scheme", "predicted_scheme", "sentences", "words", "entities")
 
 
 def ner_compare(
@@ -135,19 +146,24 @@ def ner_compare(
     """Test whether B differs from A: paired bootstrap over the same sentences."""
     from ner import compare
 
-    return compare.compare(first, second, **({} if call.talk.seed is None else {"seed": call.talk.seed}))
+    if call.talk.seed is None:
+        return compare.compare(first, second)
+    return compare.compare(first, second, seed=call.talk.seed)
 
 
 def _comparison_text(result: Result) -> Iterable[RenderableType]:
-    columns = ["B - A", "A", "B", "difference, 95 % interval", "p", "verdict"]
+    columns = ["B - A", "A", "B", "seeds", "difference, 95 % interval", "p", "p, Holm", "verdict"]
     rows = [
         [
             name,
             *(with_interval(one[side]["f1_mean"], one[side]["ci95"]) for side in ("first", "second")),
+            f"{one['first']['seeds']}, {one['second']['seeds']}",
             with_interval(one["f1"], one["ci95"]),
             one["p"],
-            "inside the noise" if one["noise"] else "differs",
+            one["p_holm"],
+            one["verdict"],
         ]
         for name, one in result["comparisons"].items()
     ]
     yield table(columns, rows)
+    yield "F1 in percent, paired over the same sentences; noise: 0 lies within, or p is 0.05 or more"

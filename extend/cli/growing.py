@@ -29,7 +29,7 @@ class Wanted:
         str | None,
         typer.Option(
             "--init",
-            help="subword, paper, normal, mean, mvn, script, dictionary, focus, wechsel, ofa or clp.",
+            help="subword, paper, normal, mean, mvn, script, dictionary, focus, wechsel, ofa, clp, distill.",
         ),
     ] = None
     bias: Annotated[

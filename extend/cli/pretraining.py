@@ -1,9 +1,11 @@
 """`extend pretrain`: continue masked-language-model training, or train a base from nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
 from extend.cli.output import every_value
@@ -18,7 +20,7 @@ def register(app: typer.Typer, *, panel: str) -> None:
         app,
         "pretrain",
         panel=panel,
-        render=every_value,
+        render=_shown,
         example="extend pretrain --lang ug --steps 2000 --replay en=en.txt",
     )(pretrain)
 
@@ -118,6 +120,14 @@ class Watching:
     save_every: Annotated[int | None, _option("Steps between checkpoints.", _WATCHING, min=1)] = None
 
 
+def _shown(result: Result) -> Iterable[RenderableType]:
+    """What came out; what happened on the way is in pretrain/events.jsonl and on stderr."""
+    yield from every_value({name: value for name, value in result.items() if name not in _TOLD})
+    if result.get("events"):
+        yield f"events: {len(result['events'])}, see pretrain/events.jsonl"
+
+
+_TOLD = {"events", "warnings"}
 _PER_LANGUAGE = {"replay": "--replay", "watch": "--watch"}
 
 
@@ -133,6 +143,10 @@ def pretrain(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Train a base, or the bilingual baseline, from nothing.")
     ] = False,
+    accept_data_change: Annotated[
+        bool,
+        typer.Option("--accept-data-change", help="Go on with text that has changed; kept on record."),
+    ] = False,
 ) -> Result:
     """Continue masked-language-model training on the corpus; the same command again resumes."""
     settings = {**chosen(preset_name, training, keeping, watching), "pretrain.seed": call.talk.seed}
@@ -142,7 +156,7 @@ def pretrain(
     if call.talk.dry_run:
         return recipe.check(opened, "scratch" if from_scratch else "pretrain")
     train = recipe.train_from_scratch if from_scratch else recipe.pretrain
-    return train(opened, call.display)
+    return train(opened, call.display, accept_data_change=accept_data_change)
 
 
 def chosen(preset_name: str | None, *groups: Training | Keeping | Watching) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Progress on stderr: a bar on a terminal, one plain line about every ten seconds elsewhere."""
+"""Progress on stderr: a bar on a terminal, one plain line about every thirty seconds elsewhere."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, TextIO
@@ -18,18 +20,25 @@ from rich.progress import Progress as Bars
 
 from extend.types import Progress
 
-PLAIN_EVERY_SECONDS = 10.0
+PLAIN_EVERY_SECONDS = 30.0
+MOST_AT_ONCE = 5
+_WARNING = re.compile(r"(?:(?P<under>.+): )?(?P<name>W-[A-Z-]+)")
 
 
 class Display:
-    """Shows each `Progress` it is called with. Use it as a context, so that the terminal is left tidy."""
+    """Shows each `Progress` it is called with. Use it as a context, so that the terminal is left tidy.
 
-    def __init__(self, stream: TextIO, *, every: float = PLAIN_EVERY_SECONDS) -> None:
-        self._stream, self._every = stream, every
-        self._bars = _bars(stream) if stream.isatty() else None
+    A stage that is the name of a warning (`W-SPIKE`) is a warning: its text is said at once, five of a kind.
+    A quiet one shows nothing.
+    """
+
+    def __init__(self, stream: TextIO, *, every: float = PLAIN_EVERY_SECONDS, quiet: bool = False) -> None:
+        self._stream, self._every, self._quiet = stream, every, quiet
+        self._bars = _bars(stream) if stream.isatty() and not quiet else None
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}
         self._last: tuple[str, float] = ("", 0.0)
+        self._warned: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -41,10 +50,25 @@ class Display:
             self._bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        self._show_bar(progress) if self._bars else self._write_line(progress)
+        if self._quiet:
+            return
+        if warning := _WARNING.fullmatch(progress.stage):
+            self._warn(warning["name"], f"{warning['under']}: " if warning["under"] else "", progress.text)
+        elif self._bars:
+            self._show_bar(progress)
+        else:
+            self._write_line(progress)
+
+    def _warn(self, name: str, under: str, text: str) -> None:
+        self._warned[name] += 1
+        if self._warned[name] <= MOST_AT_ONCE:
+            more = "; more of these are only counted" if self._warned[name] == MOST_AT_ONCE else ""
+            self.say(f"{under}warning[{name}]: {text}{more}")
 
     def say(self, line: str) -> None:
         """One line of talk, above the bars if there are any."""
+        if self._quiet:
+            return
         if self._bars and self._tasks:
             self._bars.console.print(line, markup=False, highlight=False)
         else:

@@ -1,21 +1,29 @@
 """Checkpoint folders to models and back. Nothing is random-initialised in silence, nothing foreign is run."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from safetensors import safe_open
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from extend import store
 from extend.architectures import ARCHITECTURES
 from extend.errors import CheckpointError, ExtendError, OutOfMemoryError, UsageError, escaped
 from extend.hub.connection import quiet
-from extend.hub.folder import missing_tensors, read_config, tensor_shapes, unsupported
+from extend.hub.folder import WEIGHTS, missing_tensors, read_config, tensor_shapes, unsupported
+from extend.hub.mapped import release_mapped
+from extend.tensors import safetensors_chunks
 
 LOADABLE: Mapping[str, type[PreTrainedModel]] = {
     name: architecture.model_class for name, architecture in ARCHITECTURES.items()
 }
 NEXT_SENTENCE = ("bert.pooler.dense.weight", "cls.seq_relationship.weight")
+_BLOCK, _RELEASED_BYTES = 1 << 22, 1 << 26
+Part = TypeVar("Part")
 MICROSOFT_HEAD, LEGACY_HEAD = "lm_predictions.lm_head.bias", "cls.predictions.bias"
 
 
@@ -89,11 +97,30 @@ def load_encoder(directory: Path) -> PreTrainedModel:
 def save_model(model: PreTrainedModel, directory: Path) -> None:
     """Write config.json and model.safetensors, tied weights once, into a folder that is being published.
 
-    Raises CheckpointError, and writes nothing, when a weight is not finite.
+    Files and names are those of `save_pretrained`, but the weights are written one after the other: no copy
+    of the model is made. Raises CheckpointError, and writes nothing, when a weight is not finite.
     """
     _check_finite(model, directory)
+    weights = model.state_dict()
+    tensors = {name: weights[own] for name, own in _stored_names(model, weights, directory).items()}
+    chunks = safetensors_chunks(tensors, metadata={"format": "pt"})
+    store.write_chunks(directory / WEIGHTS, _released(chunks, len))
+
+
+def _stored_names(model: PreTrainedModel, weights: Mapping[str, Tensor], directory: Path) -> dict[str, str]:
+    """The names transformers gives the weights in a file, each with a name that the model has for it.
+
+    It writes its config.json, and a file in which a number stands for each weight, which tells the names.
+    """
+    numbers = {value.data_ptr(): number for number, value in enumerate(weights.values())}
+    stand_ins = {address: torch.tensor([number]) for address, number in numbers.items()}
     with quiet():
-        model.save_pretrained(directory)
+        model.save_pretrained(
+            directory, state_dict={name: stand_ins[value.data_ptr()] for name, value in weights.items()}
+        )
+    own = list(weights)
+    with safe_open(directory / WEIGHTS, "pt") as file:
+        return {name: own[int(file.get_tensor(name))] for name in file.keys()}  # noqa: SIM118
 
 
 def _is_known(directory: Path) -> bool:
@@ -135,9 +162,35 @@ def _loaded(loader: Any, directory: Path, **given: Any) -> tuple[PreTrainedModel
 
 @torch.no_grad()
 def _check_finite(model: PreTrainedModel, directory: Path) -> None:
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            where = torch.isfinite(value).logical_not().nonzero()[0].tolist()
+    """A finite sum has only finite terms, so most blocks are read once and nothing is kept of them."""
+    for name, start, block in _released(_blocks(model), lambda found: found[2].nbytes):
+        if math.isfinite(float(block.sum())):
+            continue
+        wrong = torch.isfinite(block).logical_not().nonzero()
+        if len(wrong):
+            shape = model.state_dict()[name].shape
+            where = torch.unravel_index(torch.tensor(start + int(wrong[0])), shape)
             raise CheckpointError(
-                f"{directory}: weight {name}{where} is not a finite number", name="E-NONFINITE"
+                f"{directory}: weight {name}{list(map(int, where))} is not a finite number",
+                name="E-NONFINITE",
             )
+
+
+def _blocks(model: PreTrainedModel) -> Iterator[tuple[str, int, Tensor]]:
+    """Parts of the floating-point weights: name, number of the first entry, entries."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            for number, block in enumerate(value.reshape(-1).split(_BLOCK)):
+                yield name, number * _BLOCK, block
+
+
+def _released(parts: Iterable[Part], size: Callable[[Part], int]) -> Iterator[Part]:
+    """The same parts; what had to be read of mapped files for each 64 MiB is let go."""
+    since = 0
+    for part in parts:
+        yield part
+        since += size(part)
+        if since >= _RELEASED_BYTES:
+            release_mapped()
+            since = 0
+    release_mapped()

@@ -24,6 +24,7 @@ from extend.store import MANIFEST, as_extend_error, sha256_file, verify
 ALLOWED = re.compile(
     r"config\.json|generation_config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
     r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|vocab\.txt|README\.md|extend\.json"
+    r"|deltas\.json|deltas\.safetensors"
 )
 SECRETS: Mapping[str, re.Pattern[bytes]] = {
     "a Hugging Face token": TOKEN,

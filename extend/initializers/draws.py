@@ -129,6 +129,8 @@ def normal_rows(
 ) -> Float[Tensor, "added hidden"]:
     """Draws with the mean and deviation of each dimension, in float32."""
     rows = base.detach().float()
+    if not added:  # all of the base would be read for nothing
+        return torch.zeros(0, rows.shape[1])
     std, mean = torch.std_mean(rows, dim=0, correction=0)
     return mean + std * torch.randn(added, rows.shape[1], generator=generator)
 

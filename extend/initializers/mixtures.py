@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from extend.initializers.linear_algebra import cosine_blocks, unit_rows
+from extend.initializers.linear_algebra import unit_rows
 from extend.initializers.nouns import MOST_SOURCES
 
 _DIGITS = 6
@@ -107,7 +107,10 @@ def softmax_of_top(
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixed:
-    """Rows made by mixing, (queries, width) in float32; their biases, heaviest sources and source counts."""
+    """Rows made by mixing, (queries, width) in float32; their biases, heaviest sources and source counts.
+
+    A query of zeros has a row of zeros, no source and the count 0.
+    """
 
     rows: Tensor
     bias: Tensor
@@ -127,17 +130,20 @@ def mixed(
 ) -> Mixed:
     """For every query the sum of the keys' table rows and biases, weighed by their cosines.
 
-    Queries and keys need not be of length one, but may not be zeros; `ids` are the base ids of the keys.
+    Queries and keys need not be of length one; a key may not be zeros, and of no keys nothing is mixed.
+    `ids` are the base ids of the keys. Beside what is returned, memory is that of `rows_at_once` queries.
     """
-    rows, mixed_bias = torch.empty(len(queries), table.shape[1]), torch.empty(len(queries))
-    sources: list[tuple[tuple[int, float], ...]] = []
-    counts: list[int] = []
-    blocks = cosine_blocks(unit_rows(queries), unit_rows(keys), rows_at_once=rows_at_once)
-    for block, cosines in blocks:
-        mixture = weigh(cosines)
+    rows, mixed_bias = torch.zeros(len(queries), table.shape[1]), torch.zeros(len(queries))
+    sources: list[tuple[tuple[int, float], ...]] = [()] * len(queries)
+    counts = [0] * len(queries)
+    places = queries.ne(0).any(dim=1).nonzero()[:, 0] if len(keys) else torch.zeros(0, dtype=torch.long)
+    units = unit_rows(keys)
+    for block in places.split(rows_at_once) if len(places) else ():
+        mixture = weigh(unit_rows(queries[block]) @ units.T)
         rows[block], mixed_bias[block] = mixture.sums(table), mixture.sums(bias[:, None])[:, 0]
-        sources += mixture.sources(ids)
-        counts += mixture.lengths.tolist()
+        found = zip(block.tolist(), mixture.sources(ids), mixture.lengths.tolist(), strict=True)
+        for place, of_place, count in found:
+            sources[place], counts[place] = of_place, count
     return Mixed(rows, mixed_bias, sources, counts)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from extend.initializers.mixtures import Mixture, mixed
-from extend.initializers.nouns import NewRows, RowOrigin, with_replaced
+from extend.initializers.nouns import NewRows, RowOrigin, replaced_
 from extend.initializers.subword import SubwordMean
 from extend.types import Segmentation
 
@@ -47,10 +47,8 @@ def mixed_rows(
     base, base_bias, added = asked.base.detach(), asked.base_bias.detach(), len(asked.segmentations)
     if len(queries) != added:
         raise ValueError(f"expected {len(base) + added} vectors, got {len(base) + len(queries)}")
-    with_vector = queries.ne(0).any(dim=1) if len(ids) else torch.zeros(added, dtype=torch.bool)
-    places = with_vector.nonzero()[:, 0]
     made = mixed(
-        queries[places],
+        queries,
         keys,
         weigh,
         table=base[ids].float(),
@@ -58,12 +56,12 @@ def mixed_rows(
         ids=ids,
         rows_at_once=rows_at_once,
     )
-    origins = [RowOrigin(method)] * added
-    for place, sources, count in zip(places.tolist(), made.sources, made.counts, strict=True):
-        origins[place] = RowOrigin(method, sources, mixed=count)
-    new = empty_rows(asked, origins)
-    new.rows[places], new.bias[places] = made.rows.to(base.dtype), made.bias.to(base_bias.dtype)
-    missing = (~with_vector).nonzero()[:, 0].tolist()
+    origins = tuple(
+        RowOrigin(method, sources, mixed=count) if count else RowOrigin(method)
+        for sources, count in zip(made.sources, made.counts, strict=True)
+    )
+    new = NewRows(made.rows.to(base.dtype), made.bias.to(base_bias.dtype), origins)
+    missing = [place for place, count in enumerate(made.counts) if not count]
     return with_subwords(new, asked, dict.fromkeys(missing, NO_VECTOR if len(ids) else NO_ANCHOR))
 
 
@@ -75,7 +73,7 @@ def empty_rows(asked: Asked, origins: Sequence[RowOrigin]) -> NewRows:
 
 
 def with_subwords(new: NewRows, asked: Asked, reasons: dict[int, str]) -> NewRows:
-    """`new` with SubwordMean's rows at the places that `reasons` names."""
+    """`new` with SubwordMean's rows at the places that `reasons` names; its tensors are written to."""
     spelled = [asked.segmentations[place] for place in reasons]
     spare = SubwordMean()(asked.base, asked.base_bias, spelled, asked.generator, unknown=asked.unknown)
-    return with_replaced(new, spare, reasons)
+    return replaced_(new, spare, reasons)

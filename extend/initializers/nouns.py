@@ -80,13 +80,16 @@ class Initializer(Protocol):
 NOTHING: frozenset[str] = frozenset()
 
 
-def with_replaced(new: NewRows, spare: NewRows, reasons: Mapping[int, str]) -> NewRows:
-    """`new` with `spare`'s rows, in their order, at the keys of `reasons`; each origin tells its reason."""
+def replaced_(new: NewRows, spare: NewRows, reasons: Mapping[int, str]) -> NewRows:
+    """Write `spare`'s rows, in their order, over those of `new` at the keys of `reasons`.
+
+    Returns `new`'s tensors with the origins as they are then, each replaced one with its reason.
+    """
     if not reasons:
         return new
     places = torch.tensor(list(reasons), dtype=torch.long)
-    rows, bias, origins = new.rows.clone(), new.bias.clone(), list(new.origins)
-    rows[places], bias[places] = spare.rows, spare.bias
+    new.rows[places], new.bias[places] = spare.rows, spare.bias
+    origins = list(new.origins)
     for (place, reason), origin in zip(reasons.items(), spare.origins, strict=True):
         origins[place] = RowOrigin(
             new.origins[place].method,
@@ -95,4 +98,4 @@ def with_replaced(new: NewRows, spare: NewRows, reasons: Mapping[int, str]) -> N
             why=f"{reason}; {origin.why}" if origin.why else reason,
             mixed=origin.mixed,
         )
-    return NewRows(rows, bias, tuple(origins))
+    return NewRows(new.rows, new.bias, tuple(origins))

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from extend.initializers.draws import NormalOfRows, mean_bias
 from extend.initializers.linear_algebra import one_thread
-from extend.initializers.nouns import NewRows, RowOrigin, with_replaced
+from extend.initializers.nouns import NewRows, RowOrigin, replaced_
 from extend.types import Segmentation
 
 
@@ -65,4 +65,4 @@ class NormalOfScript:
         )
         reasons = dict(sorted(reasons.items()))
         bare = [segmentations[place] for place in reasons]
-        return with_replaced(new, NormalOfRows()(base, base_bias, bare, generator, unknown=unknown), reasons)
+        return replaced_(new, NormalOfRows()(base, base_bias, bare, generator, unknown=unknown), reasons)

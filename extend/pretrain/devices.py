@@ -1,4 +1,8 @@
-"""Where a model is trained, and in which precision."""
+"""Where a model is trained, in which precision, and whether its kernels give the same bits again."""
+
+import contextlib
+import os
+from collections.abc import Iterator
 
 import torch
 
@@ -6,6 +10,11 @@ import torch
 def device_of_choice() -> torch.device:
     """The first GPU when there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called: the GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -20,3 +29,32 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
+
+
+def is_reproducible(device: torch.device, *, deterministic: bool) -> bool:
+    """Whether the same run on the same machine gives the same bits: always on CPUs, on GPUs when asked."""
+    return device.type == "cpu" or deterministic
+
+
+@contextlib.contextmanager
+def deterministic_kernels(wanted: bool) -> Iterator[None]:
+    """Within the block, only kernels that give the same bits again; an operation without one raises.
+
+    Sets torch's switch, cuDNN's, and CUBLAS_WORKSPACE_CONFIG, which is read when CUDA starts.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn

@@ -13,6 +13,7 @@ from extend.recipe.growing import check_growth
 from extend.recipe.pretraining import stages_of
 from extend.recipe.run import Run
 from extend.recipe.scratch import no_text
+from extend.recipe.training import check_training
 from extend.recipe.vocabulary_inputs import input_settings, protect_files
 from extend.tokenizer import kind_of, load_tokenizer
 
@@ -64,11 +65,16 @@ def _growth(run: Run) -> dict[str, Any]:
 
 
 def _replay(run: Run) -> dict[str, Any]:
+    wanted = run.settings.pretrain
+    check_training(run)
     stages = [{"name": stage.name, "steps": stage.steps} for stage in stages_of(run, first_new=0)]
-    return {"stages": stages, "replay": {k: _files(v) for k, v in run.settings.pretrain.replay.items()}}
+    texts = {"replay": wanted.replay, "watch": wanted.watch}
+    listed = {name: {code: _files(v) for code, v in files.items()} for name, files in texts.items()}
+    return {"stages": stages, **listed}
 
 
 def _scratch(run: Run) -> dict[str, Any]:
+    check_training(run, grown=False)
     languages = run.settings.scratch.languages
     if not languages:
         raise no_text()

@@ -19,8 +19,9 @@ from extend.hub import load_pretraining_model, resolve_base
 from extend.pretrain import Stage, StageTrainer, autocast_dtype, device_of_choice, held_out_loss
 from extend.recipe.corpora import corpus_patterns
 from extend.recipe.data import Corpora, batches, language_weights, masking_rule, tokenise_corpora
+from extend.recipe.distilling import distil
 from extend.recipe.growing import check_growth, output_rows, started_rows
-from extend.recipe.initializing import with_method
+from extend.recipe.initializing import distil_lines, with_method
 from extend.recipe.run import OnProgress, Run, silent
 from extend.recipe.vocabulary import added_pieces, learn_vocabulary
 from extend.tokenizer import load_tokenizer
@@ -36,6 +37,7 @@ def compare_methods(
 
     All losses are over the same held-out blocks under the same masks. With `probe_steps`, the new rows are
     then trained alone for so many steps, on the same batches at the settings' rate, and measured again.
+    With `grow.distil_lines` every method's rows are distilled before they are measured.
     Learns the vocabulary first if needed; grows nothing. Returns `compare{METHOD{mlm_loss, seconds,
     probe_loss}}` and writes it to compare.json. Raises UsageError for methods that cannot be made, before
     anything is read.
@@ -76,6 +78,7 @@ class _Bench:
     run: Run
     model: PreTrainedModel
     base: Tokenizer
+    extended: Tokenizer
     added: tuple[str, ...]
     corpora: Corpora
 
@@ -83,9 +86,16 @@ class _Bench:
     def first_new(self) -> int:
         return int(self.base.get_vocab_size(with_added_tokens=True))
 
-    @torch.no_grad()
     def start(self, run: Run, on_progress: OnProgress) -> None:
         """Give the new entries of every parameter that has one for each piece as `run` starts them."""
+        self._put(run, on_progress)
+        if distil_lines(run.settings.grow):
+            distil(
+                run, self.model, self.base, self.extended, first_new=self.first_new, on_progress=on_progress
+            )
+
+    @torch.no_grad()
+    def _put(self, run: Run, on_progress: OnProgress) -> None:
         new = started_rows(run, self.model, self.base, self.added, on_progress)
         outputs = output_rows(run, self.model, self.base, self.added)
         values = {"embedding": new.rows, "output": new.rows if outputs is None else outputs}
@@ -140,4 +150,4 @@ def _opened(run: Run, on_progress: OnProgress) -> _Bench:
     grow_(model, torch.zeros(len(added), width), torch.zeros(len(added)), first_id=known)
     extended = load_tokenizer(run.vocabulary / "tokenizer")
     corpora = tokenise_corpora(run, {run.language.code: corpus_patterns(run)}, extended, on_progress)
-    return _Bench(run, model.to(device_of_choice()), base, added, corpora)
+    return _Bench(run, model.to(device_of_choice()), base, extended, added, corpora)

@@ -1,17 +1,33 @@
 """Corpora to token streams on disk, and streams to batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer
 
-from extend import store
-from extend.blocks import EncodedLine, Ids, Mixture, Stream, mixture_weights, open_stream, write_stream
+from extend.blocks import (
+    HELD_OUT,
+    TRAINING,
+    EncodedLine,
+    Ids,
+    Mixture,
+    PackedMixture,
+    Packs,
+    Stream,
+    language_turns,
+    mixture_weights,
+    write_plan,
+)
 from extend.config import PretrainSettings
+from extend.errors import CheckpointError, UsageError
 from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
-from extend.recipe.corpora import split_corpus
 from extend.recipe.run import OnProgress, Run
+from extend.recipe.tokenising import forget_index, tokenise_text
 from extend.sentence_pairs import SentencePairs, paired_batch
 from extend.tokenizer import encode_batch, special_ids
 from extend.types import Document, Progress, SpecialIds
@@ -21,34 +37,106 @@ _CHUNK = 2000
 
 @dataclass(frozen=True)
 class Corpora:
-    """What is trained on and what is only measured: streams by language."""
+    """What is trained on and what is only measured: streams by language, and how documents are packed."""
 
     training: Mapping[str, Stream]
     held_out: Mapping[str, Stream]
     special: SpecialIds
+    packs: Mapping[str, Packs] = field(default_factory=dict)
+
+
+class BatchAt(Protocol):
+    """The batch of every step, as a pure function of the step.
+
+    `start` and `stop` choose samples of the step's global batch, all by default: a process or a forward pass
+    reads its own part only, and all parts together are the batch, however it is cut.
+    """
+
+    def __call__(self, step: int, start: int = 0, stop: int | None = None) -> MaskedBatch: ...
 
 
 def tokenise_corpora(
-    run: Run, corpora: Mapping[str, Sequence[str]], tokenizer: Tokenizer, on_progress: OnProgress
+    run: Run,
+    corpora: Mapping[str, Sequence[str]],
+    tokenizer: Tokenizer,
+    on_progress: OnProgress,
+    *,
+    special: SpecialIds | None = None,
+    under: str = "data",
+    accept_change: bool = False,
 ) -> Corpora:
-    """Encode each language's corpus once into `pretrain/data`, its held-out lines beside it.
+    """Encode each language's corpus once into a folder of `pretrain/data`, its held-out lines apart.
 
-    What is already there and sound is taken as it is: a stream's folder appears whole or not at all.
+    What is there already is taken as it is when it still fits. `under` names another folder than `data`, for
+    text that is not trained on. Raises CheckpointError E-DATA-CHANGED when the text or the way of reading it
+    is another than then, unless `accept_change`: the text is then tokenised anew, its unchanged ranges kept,
+    and the old index set aside. DataError when a language has no text. `special` is by default what the kind
+    of tokenizer says.
     """
-    special = special_ids(tokenizer)
-    training, held_out = {}, {}
-    for number, (language, patterns) in enumerate(corpora.items()):
-        on_progress(Progress("tokenise", number, len(corpora), f"tokenising {language}"))
-        folder = run.pretraining / "data" / language
-        names = {"training": folder.with_name(language), "held_out": folder.with_name(f"{language}.held-out")}
-        if not all(store.is_published(target) for target in names.values()):
-            corpus = split_corpus(run, language, patterns)
-            write_stream(names["held_out"], encoded_lines(tokenizer, corpus.unseen()), special=special)
-            write_stream(names["training"], encoded_lines(tokenizer, corpus.training()), special=special)
-        training[language] = open_stream(names["training"], language)
-        held_out[language] = open_stream(names["held_out"], language)
-    on_progress(Progress("tokenise", len(corpora), len(corpora), "tokenised"))
-    return Corpora(training, held_out, special)
+    special = special or special_ids(tokenizer)
+    training, held_out, packs = {}, {}, {}
+    for language, patterns in corpora.items():
+        folder = run.pretraining / under / language
+        tokenise = partial(
+            tokenise_text,
+            *(run, language, patterns, tokenizer),
+            special=special,
+            directory=folder,
+            on_progress=on_progress,
+        )
+        try:
+            index = tokenise()
+        except CheckpointError as error:
+            if error.name != "E-DATA-CHANGED" or not accept_change:
+                raise
+            forget_index(folder)
+            index = tokenise()
+        training[language] = index.stream(folder, language, TRAINING)
+        held_out[language] = index.stream(folder, language, HELD_OUT)
+        if run.settings.pretrain.packing == "documents":
+            length = run.settings.pretrain.length
+            plan = folder / f"packed-{length}"
+            write_plan(plan, training[language], length=length)
+            packs[language] = Packs(plan, training[language])
+    on_progress(Progress("tokenise", 1, 1, "tokenised"))
+    return Corpora(training, held_out, special, packs)
+
+
+def active_ids(corpora: Corpora) -> Ids:
+    """The ids that occur in the training text, ascending: special ones only where text has them."""
+    found = np.zeros(corpora.special.vocab_size, dtype=bool)
+    for stream in corpora.training.values():
+        found |= stream.active(len(found))
+    return np.flatnonzero(found)
+
+
+def data_fingerprint(corpora: Corpora) -> dict[str, str]:
+    """One sha256 a language: of the tokens, their word starts, lines and documents, in order."""
+    return {language: stream.sha256 for language, stream in corpora.training.items()}
+
+
+def epochs_of(
+    corpora: Corpora, weights: Mapping[str, float], settings: PretrainSettings
+) -> dict[str, dict[str, Any]]:
+    """By language, how far its text goes: `samples` an epoch, `steps` an epoch at its share, `epochs` in all.
+
+    Text that is shorter than the run is repeated, in another order each time.
+    """
+    found = {}
+    for language, weight in weights.items():
+        samples = _samples_of(corpora, language, settings)
+        steps = samples / (settings.batch_size * weight)
+        found[language] = {"samples": samples, "steps": round(steps, 1), "epochs": settings.steps / steps}
+    return found
+
+
+def _samples_of(corpora: Corpora, language: str, settings: PretrainSettings) -> int:
+    tokens, length = len(corpora.training[language].ids), settings.length
+    if settings.nsp:
+        return max(1, tokens // length)
+    if settings.packing == "documents":
+        return len(corpora.packs[language])
+    return (tokens - (length - 2)) // (length - 1)
 
 
 def encoded_lines(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[EncodedLine]:
@@ -89,30 +177,86 @@ def language_weights(
 
 def batches(
     corpora: Corpora, weights: Mapping[str, float], settings: PretrainSettings, *, seed: int
-) -> Callable[[int], MaskedBatch]:
-    """The batch of every step, as a pure function of the step."""
-    rule, special, length = masking_rule(settings), corpora.special, settings.length
-    streams = tuple(corpora.training[language] for language in weights)
-    shares = tuple(weights.values())
+) -> BatchAt:
+    """The batch of every step, as a pure function of the step; see `BatchAt`.
 
-    def numbers(step: int) -> Ids:
-        return np.arange(step * settings.batch_size, (step + 1) * settings.batch_size)
+    With `softmax` "active", random replacements are drawn from the ids that occur in the text. Languages of
+    `settings.replay` are marked as replayed. Raises UsageError for settings that exclude each other.
+    """
+    shares, languages = tuple(weights.values()), tuple(weights)
+    allowed = None
+    if settings.softmax == "active":
+        special = np.fromiter(corpora.special.unmaskable, dtype=np.int64)
+        allowed = np.setdiff1d(active_ids(corpora), special)
+    sample = _sampler(corpora, languages, shares, settings, seed=seed)
+    is_replayed = np.array([language in settings.replay for language in languages])
 
-    if settings.nsp:
-        sources = [SentencePairs(stream, length=length, seed=seed) for stream in streams]
-        return lambda step: paired_batch(
-            sources, shares, numbers(step), special=special, rule=rule, seed=seed
-        )
-    mixture = Mixture(streams, shares, length, seed)
-
-    def batch_at(step: int) -> MaskedBatch:
-        ids, starts = mixture.read(numbers(step), special)
-        masked, positions = mask_batch(ids, starts, numbers(step), rule=rule, special=special, seed=seed)
-        return as_batch(ids, masked, positions)
+    def batch_at(step: int, start: int = 0, stop: int | None = None) -> MaskedBatch:
+        first, last = (step * settings.batch_size + part for part in (start, settings.batch_size))
+        numbers = np.arange(first, last if stop is None else step * settings.batch_size + stop)
+        batch = sample(numbers, allowed)
+        if not is_replayed.any():
+            return batch
+        drawn, _ = language_turns(numbers, shares, seed=seed)
+        return dataclasses.replace(batch, replayed=torch.from_numpy(is_replayed[drawn]))
 
     return batch_at
 
 
+class _Sampler(Protocol):
+    def __call__(self, samples: Ids, allowed: Ids | None) -> MaskedBatch: ...
+
+
+def _sampler(
+    corpora: Corpora,
+    languages: Sequence[str],
+    shares: tuple[float, ...],
+    settings: PretrainSettings,
+    *,
+    seed: int,
+) -> _Sampler:
+    """Sample numbers to a masked batch, in the form that the settings ask for."""
+    rule, special, length = masking_rule(settings), corpora.special, settings.length
+    streams = tuple(corpora.training[language] for language in languages)
+    documents = settings.packing == "documents"
+    if settings.nsp:
+        if documents:
+            raise UsageError(
+                "pretrain.nsp and pretrain.packing = 'documents' exclude each other",
+                name="E-CONFIG",
+                why="a sample of next-sentence prediction is one pair of texts",
+            )
+        sources = [
+            SentencePairs(stream, length=length, seed=seed, duplicates=settings.duplicates)
+            for stream in streams
+        ]
+        return lambda samples, allowed: paired_batch(
+            sources, shares, samples, special=special, rule=rule, seed=seed, replacements=allowed
+        )
+
+    if documents:
+        packed = tuple(corpora.packs[language] for language in languages)
+        packs = PackedMixture(packed, shares, length, seed, settings.duplicates)
+    else:
+        blocks = Mixture(streams, shares, length, seed, settings.duplicates)
+
+    def sample(samples: Ids, allowed: Ids | None) -> MaskedBatch:
+        more: dict[str, torch.Tensor] = {}
+        if documents:
+            ids, starts, numbers = packs.read(samples, special)
+            more = {"documents": torch.from_numpy(numbers), "attention_mask": torch.from_numpy(numbers >= 0)}
+            keys = packs.order.mask_keys(samples)
+        else:
+            ids, starts = blocks.read(samples, special)
+            keys = blocks.order.mask_keys(samples)
+        masked, positions = mask_batch(
+            ids, starts, keys, rule=rule, special=special, seed=seed, replacements=allowed
+        )
+        return as_batch(ids, masked, positions, offered=rule.offered(*ids.shape), **more)
+
+    return sample
+
+
 def masking_rule(settings: PretrainSettings) -> MaskingRule:
     """The masking that these settings ask for."""
-    return MaskingRule(rate=settings.mask_rate, whole_word=settings.whole_word)
+    return MaskingRule(rate=settings.mask_rate, whole_word=settings.whole_word, most=settings.max_predictions)

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 from extend.pretrain import device_of_choice
 from extend.pretrain.distillation import NO_WORD, TwoSpellings, distil_rows_, spelling
 from extend.recipe.corpora import corpus_patterns, split_corpus
+from extend.recipe.initializing import distil_lines
 from extend.recipe.run import OnProgress, Run
-from extend.tokenizer import Encoded, encode_batch, special_ids
+from extend.tokenizer import Encoded, encode_batch, special_ids, tokenizer_settings
 from extend.types import Document, Progress, SpecialIds
 
 BATCH, READ = 16, 256
@@ -31,14 +32,17 @@ def distil(
     first_new: int,
     on_progress: OnProgress,
 ) -> list[float]:
-    """Train the rows from `first_new` on over `grow.distil_lines` lines of the run's text, in place.
+    """Train the rows from `first_new` on over as many lines of the run's text as `grow` asks for, in place.
 
     Lines without a new piece teach nothing and are not counted. Returns the loss of each batch.
     """
-    lines = run.settings.grow.distil_lines
+    lines = distil_lines(run.settings.grow)
     corpus = split_corpus(run, run.language.code, corpus_patterns(run))
-    texts = islice(_pairs(corpus.training(), base, extended, run.settings.pretrain.length), lines)
-    special = special_ids(extended)
+    special = special_ids(extended, tokenizer_settings(run.vocabulary / "tokenizer"))
+    texts = islice(
+        _pairs(corpus.training(), base, extended, length=run.settings.pretrain.length, unknown=special.unk),
+        lines,
+    )
     return distil_rows_(
         model.to(device_of_choice()),
         _told((_batch(part, special) for part in _in_parts(texts, BATCH)), lines, on_progress),
@@ -55,11 +59,11 @@ def _told(batches: Iterator[TwoSpellings], lines: int, on_progress: OnProgress) 
 
 
 def _pairs(
-    documents: Iterator[Document], base: Tokenizer, extended: Tokenizer, length: int
+    documents: Iterator[Document], base: Tokenizer, extended: Tokenizer, *, length: int, unknown: int
 ) -> Iterator[tuple[Pairs, Pairs, list[bool]]]:
     """Each text with a new piece in both spellings, cut to whole words within `length`, and the words that
     both can spell."""
-    unknown, first_new = special_ids(base).unk, base.get_vocab_size(with_added_tokens=True)
+    first_new = base.get_vocab_size(with_added_tokens=True)
     for part in _in_parts(documents, READ):
         texts = [document.text for document in part]
         for old, new in zip(encode_batch(base, texts), encode_batch(extended, texts), strict=True):

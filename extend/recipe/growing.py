@@ -19,9 +19,10 @@ from extend.certificate import certify_model
 from extend.errors import CheckpointError, UsageError, escaped
 from extend.growth import check_base, extension_of, grow_
 from extend.hub import load_pretraining_model, resolve_base, save_model
+from extend.hub.mapped import release_mapped
 from extend.initializers import NewRows
 from extend.recipe.distilling import distil
-from extend.recipe.initializing import check_method, method_settings, new_rows
+from extend.recipe.initializing import check_method, distil_lines, method_settings, new_rows
 from extend.recipe.row_inputs import RowInputs
 from extend.recipe.run import OnProgress, Run, silent
 from extend.recipe.vocabulary import added_pieces, learn_vocabulary, vocabulary_settings
@@ -92,13 +93,14 @@ def grow(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
         on_progress(Progress(STAGE, 1, 3, f"starting {len(added)} rows"))
         new = started_rows(run, model, tokenizer, added, on_progress)
         outputs = output_rows(run, model, tokenizer, added)
-        grow_(model, new.rows, new.bias, output_rows=outputs, first_id=known)
-        report = _report(run, new)
-        if run.settings.grow.distil_lines:
+        grow_(model, new.rows, new.bias, output_rows=outputs, first_id=known, release=release_mapped)
+        report, origins = _report(run, new), _rows(added, new, first_id=known)
+        del new, outputs  # they are in the model now
+        if distil_lines(run.settings.grow):
             report["distilled"] = _distilled(run, model, tokenizer, known, on_progress)
         on_progress(Progress(STAGE, 2, 3, "writing"))
         report["seconds"] = round(time.monotonic() - started, 3)
-        _publish(run, model, base, rows=_rows(added, new, first_id=known), report=report)
+        _publish(run, model, base, rows=origins, report=report)
         facts = {"by_method": report["by_method"], "base_revision": base.revision}
         run.record(STAGE, settings, {"grown": run.grown}, **facts)
         on_progress(Progress(STAGE, 3, 3, "grown"))
@@ -156,10 +158,11 @@ def started_rows(
                 segment(tokenizer, added),
                 torch.Generator().manual_seed(run.settings.seed),
             ),
-            unknown=special_ids(tokenizer).unk,
+            unknown=special_ids(extended, tokenizer_settings(run.vocabulary / "tokenizer")).unk,
         )
     finally:
         inputs.clear()
+        release_mapped()
     return new if architecture.has_bias(model) else replace(new, bias=torch.zeros_like(new.bias))
 
 

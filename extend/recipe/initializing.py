@@ -8,16 +8,25 @@ from typing import Any
 from extend import store
 from extend.config import GrowSettings, expand
 from extend.errors import PathError, UsageError, escaped
-from extend.initializers import BIASES, INITIALIZERS, BiasRule, Initializer, NewRows
+from extend.initializers import BIASES, INITIALIZERS, BiasRule, Initializer, NewRows, SubwordMean
 from extend.recipe.row_inputs import FILES, OPTIONAL, RowInputs
+
+DISTIL, DISTIL_LINES = "distill", 2000
+"""A start that is a training: `subword`, then so many lines in both spellings, unless told how many."""
 
 _CONTENT = ("vectors", "base_vectors", "dictionary")
 
 
 def initializer_named(name: str) -> type[Initializer]:
-    """Raises UsageError, listing the choices, for a name that no initialiser has."""
-    found: type[Initializer] = _named("init", "initialiser", name, INITIALIZERS)
+    """The first values alone. Raises UsageError, listing the choices, for a name that no initialiser has."""
+    choices = {**INITIALIZERS, DISTIL: SubwordMean}
+    found: type[Initializer] = _named("init", "initialiser", name, choices)
     return found
+
+
+def distil_lines(wanted: GrowSettings) -> int:
+    """On how many lines started rows are distilled; 0 for not at all."""
+    return wanted.distil_lines or (DISTIL_LINES if wanted.init == DISTIL else 0)
 
 
 def bias_named(name: str) -> type[BiasRule]:
@@ -78,8 +87,8 @@ def method_settings(wanted: GrowSettings) -> dict[str, Any]:
         found["bias"] = wanted.bias
     if wanted.options:
         found["options"] = dict(sorted(wanted.options.items()))
-    if wanted.distil_lines:
-        found["distil_lines"] = wanted.distil_lines
+    if distil_lines(wanted):
+        found["distil_lines"] = distil_lines(wanted)
     for setting, path in files_of(wanted).items():
         content = setting in _CONTENT
         found[setting] = store.sha256_file(Path(expand(path))) if content else path

@@ -13,7 +13,14 @@ from extend.pretrain import autocast_dtype, device_of_choice, held_out_loss
 from extend.recipe.corpora import corpus_patterns, split_corpus
 from extend.recipe.data import encoded_lines, masking_rule
 from extend.recipe.run import OnProgress, Run, silent
-from extend.tokenizer import kind_of, load_tokenizer, special_ids, word_segmenter, word_splitter
+from extend.tokenizer import (
+    kind_of,
+    load_tokenizer,
+    special_ids,
+    tokenizer_settings,
+    word_segmenter,
+    word_splitter,
+)
 from extend.types import Progress
 from extend.vocab import measure
 
@@ -31,7 +38,7 @@ def measure_encoders(
     for number, (name, folder) in enumerate(encoders.items()):
         on_progress(Progress("measure", number, len(encoders), name))
         tokenizer = load_tokenizer(folder)
-        special = special_ids(tokenizer)
+        special = special_ids(tokenizer, tokenizer_settings(folder))
         words = count_words((document.text for document in corpus.unseen()), word_splitter(tokenizer))
         target = run.pretraining / "data" / f"{run.language.code}.{name}"
         write_stream(target, encoded_lines(tokenizer, corpus.unseen()), special=special)

@@ -30,6 +30,7 @@ from extend.tokenizer import (
     kind_of,
     load_tokenizer,
     special_ids,
+    tokenizer_settings,
     word_splitter,
 )
 from extend.types import Segmentation, Subword
@@ -176,7 +177,7 @@ class RowInputs:
     @cached_property
     def _stream(self) -> Stream:
         corpus = split_corpus(self.run, self.run.language.code, corpus_patterns(self.run))
-        special = special_ids(self.extended)
+        special = special_ids(self.extended, tokenizer_settings(self.run.vocabulary / "tokenizer"))
         write_stream(self._text, encoded_lines(self.extended, corpus.training()), special=special)
         return open_stream(self._text, self.run.language.code)
 

@@ -11,7 +11,15 @@ from extend.architectures import new_model
 from extend.config import expand
 from extend.errors import UsageError
 from extend.recipe.corpora import count_split, split_corpus
-from extend.recipe.pretraining import STAGE, read_report, train_model, training_settings
+from extend.recipe.pretraining import (
+    Plan,
+    check_training,
+    held,
+    together,
+    train_model,
+    trained_already,
+    training_settings,
+)
 from extend.recipe.run import OnProgress, Run, silent
 from extend.tokenizer import (
     SPECIALS,
@@ -21,6 +29,7 @@ from extend.tokenizer import (
     read_vocabulary,
     save_tokenizer,
     special_ids,
+    tokenizer_settings,
     word_segmenter,
     word_splitter,
 )
@@ -29,7 +38,9 @@ from extend.vocab import cut_vocabulary
 from extend.wordpiece import learn_subwords
 
 
-def train_from_scratch(run: Run, on_progress: OnProgress = silent) -> dict[str, Any]:
+def train_from_scratch(
+    run: Run, on_progress: OnProgress = silent, *, accept_data_change: bool = False
+) -> dict[str, Any]:
     """Train the base that `scratch` describes and publish `model/`; the same command resumes.
 
     The vocabulary is `scratch.vocabulary` cut to the pieces that occur, or learned from the corpora. With
@@ -39,33 +50,34 @@ def train_from_scratch(run: Run, on_progress: OnProgress = silent) -> dict[str, 
     corpora, wanted = run.settings.scratch.languages, run.settings.scratch
     if not corpora:
         raise no_text()
+    check_training(run, grown=False)
     settings = {**training_settings(run, corpora), **wanted.model_dump()}
-    with run.held():
-        if run.finished(STAGE, settings):
-            return read_report(run)
-        run.save_settings()
+    with together(run) as team, held(run, team):
+        done = team.once(lambda: trained_already(run, settings))
+        if done is not None:
+            return done
+        team.once(lambda: _prepare(run, corpora, on_progress))
         folder = run.vocabulary / "tokenizer"
-        if not run.finished("scratch-vocabulary", wanted.model_dump()):
-            _make_tokenizer(run, corpora, on_progress)
-            run.record("scratch-vocabulary", wanted.model_dump(), {"vocab": run.vocabulary})
         model = new_model(
             wanted.architecture,
-            special=special_ids(load_tokenizer(folder)),
+            special=special_ids(load_tokenizer(folder), tokenizer_settings(folder)),
             hidden=wanted.hidden_size,
             layers=wanted.layers,
             heads=wanted.heads,
             intermediate=wanted.intermediate_size,
             seed=run.settings.pretrain_seed,
         )
-        return train_model(
-            run,
-            model,
-            corpora,
-            tokenizer_folder=folder,
-            first_new=None,
-            settings=settings,
-            on_progress=on_progress,
-        )
+        plan = Plan(corpora, folder, None, settings, accept_data_change)
+        return train_model(run, model, plan, team=team, on_progress=on_progress)
+
+
+def _prepare(run: Run, corpora: Mapping[str, Sequence[str]], on_progress: OnProgress) -> None:
+    """Settings saved and the tokenizer made, if that was not done before."""
+    wanted = run.settings.scratch.model_dump()
+    run.save_settings()
+    if not run.finished("scratch-vocabulary", wanted):
+        _make_tokenizer(run, corpora, on_progress)
+        run.record("scratch-vocabulary", wanted, {"vocab": run.vocabulary})
 
 
 def no_text() -> UsageError:

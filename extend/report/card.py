@@ -12,6 +12,7 @@ import jinja2
 
 from extend.report import tables, text
 from extend.report.nouns import NerScore, NerStage, RunReport
+from extend.report.pretraining_part import pretraining_part
 from extend.report.text import DASH, markdown, number, percent, span, whole, yaml_text
 
 KNOWN_LICENSES = {"google-bert/bert-base-multilingual-cased": "apache-2.0"}
@@ -131,6 +132,7 @@ def _content(report: RunReport) -> dict[str, Any]:
         "summary": _summary(report),
         "findings": tables.findings(report),
         "stages": [_stage(stage) for stage in report.ner if stage.scores],
+        "training": _training(report),
         "examples": _examples(report),
         "facts": [(name, told) for name, told in _facts(report) if told],
         "costs": tables.costs(report),
@@ -150,6 +152,18 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int =
 def _summary(report: RunReport) -> Ready | None:
     rows = tables.summary_rows(report)
     return _table(list(rows[0]), [list(row.values()) for row in rows]) if rows else None
+
+
+def _training(report: RunReport) -> dict[str, Any] | None:
+    """Tables of held-out losses and of what was forgotten, and why training ended."""
+    if report.pretraining is None:
+        return None
+    part = pretraining_part(report.pretraining, report.language.code)
+    return {
+        "losses": _table(part.losses_titles, part.losses) if part.losses else None,
+        "forgetting": _table(part.forgetting_titles, part.forgetting) if part.forgetting else None,
+        "ended": part.ended,
+    }
 
 
 def _stage(stage: NerStage) -> dict[str, Any]:

@@ -35,19 +35,23 @@ def marked_curve(
     across: Label,
     up: Label,
     ticks_at_points: bool = False,
+    least_span: float = 0.0,
 ) -> MarkedCurve | None:
     """The points joined in the order given, `points[chosen]` marked and named; None when all have one x.
 
     `across` writes the labels of x and `up` those of y. `ticks_at_points` labels the x measured, as far as
     the labels have room, and spreads them by their logarithm when the largest is eight times the smallest
-    or more; otherwise round numbers from 0 are labelled. `title` is our own text, never a file's.
+    or more; otherwise round numbers from 0 are labelled. The axis of y spans at least `least_span`, so that
+    noise does not look like a slope. `title` is our own text, never a file's.
     """
     if len({x for x, _ in points}) < 2:
         return None
     sides = sorted({x for x, _ in points}) if ticks_at_points else _round_ticks([x for x, _ in points])
     first, last = sides[0], sides[-1]
     logarithmic = ticks_at_points and first > 0 and last >= LOGARITHMIC_FROM * first
-    heights = nice_ticks(min(y for _, y in points), max(y for _, y in points))
+    lowest, highest = min(y for _, y in points), max(y for _, y in points)
+    room = max(0.0, least_span - (highest - lowest)) / 2
+    heights = nice_ticks(lowest - room, highest + room)
 
     def place(x: float) -> float:
         return math.log(x / first) / math.log(last / first) if logarithmic else (x - first) / (last - first)

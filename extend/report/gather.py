@@ -2,20 +2,19 @@
 
 import collections
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from extend.errors import CheckpointError, PathError, escaped
 from extend.report.gather_ner import ner_stages, rates, sums
+from extend.report.gather_pretraining import pretraining_stage
 from extend.report.gather_vocabulary import vocabulary_stage
 from extend.report.nouns import (
     EncoderText,
     GrowthStage,
     Language,
-    LoggedStep,
     NewRow,
-    PretrainStage,
     Provenance,
     RunReport,
 )
@@ -45,7 +44,7 @@ def gather_run(run: Path) -> RunReport:
         settings={name: leaf_text(leaf) for name, leaf in settings.leaves() if leaf.value is not None},
         vocabulary=vocabulary_stage(run / "vocab"),
         growth=_growth(run / "grown"),
-        pretraining=_pretraining(run / "pretrain"),
+        pretraining=pretraining_stage(run / "pretrain"),
         ner=tuple(ner_stages(run / "ner")),
         encoder_texts={name: _encoder_text(node) for name, node in read_node(run / "encoders.json").items()},
     )
@@ -165,50 +164,3 @@ def _spread(rows: Sequence[NewRow], count: int) -> list[NewRow]:
     spread = count - len(chosen)
     chosen |= {round(index * (len(rows) - 1) / (spread - 1)) for index in range(spread)}
     return [rows[index] for index in sorted(chosen)]
-
-
-def _pretraining(directory: Path) -> PretrainStage | None:
-    report = read_node(directory / "report.json")
-    steps = {step.step: step for step in map(_logged, read_nodes(directory / "metrics.jsonl"))}
-    log = tuple(steps[number] for number in sorted(steps))
-    if not report and not log:
-        return None
-    last = log[-1] if log else None
-    return PretrainStage(
-        steps=report.whole("steps") if report or not last else last.step,
-        tokens=report.number("tokens") if report or not last else last.tokens,
-        tokens_per_second=report.number("tokens_per_second"),
-        seconds=report.number("seconds") if report or not last else last.seconds,
-        resumed_from=report.whole("resumed_from"),
-        held_out=_losses(report.node("held_out")),
-        base_held_out=_losses(report.node("base_held_out")),
-        log=log,
-        evaluations=tuple(_evaluations(directory / "held_out.jsonl")),
-    )
-
-
-def _evaluations(path: Path) -> Iterator[tuple[int, Mapping[str, float]]]:
-    for node in read_nodes(path):
-        if (step := node.whole("step")) is not None:
-            yield step, _losses(node.node("held_out"))
-
-
-def _losses(node: Node) -> dict[str, float]:
-    pairs = ((language, measured.number("mlm_loss")) for language, measured in node.items())
-    return {language: loss for language, loss in pairs if loss is not None}
-
-
-def _logged(node: Node) -> LoggedStep:
-    step = node.whole("step")
-    if step is None:
-        raise CheckpointError(f"{node.place}: a logged step has no number", name="E-RUN-FILE")
-    return LoggedStep(
-        step=step,
-        stage=node.text("stage"),
-        mlm_loss=node.number("mlm_loss"),
-        nsp_loss=node.number("nsp_loss"),
-        learning_rate=node.number("learning_rate"),
-        tokens=node.number("tokens"),
-        tokens_per_second=node.number("tokens_per_second"),
-        seconds=node.number("seconds"),
-    )

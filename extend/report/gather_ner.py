@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from extend.report.nouns import Difference, NerScore, NerStage, TextRates, TypeScore
+from extend.report.nouns import (
+    Difference,
+    GroupAverage,
+    NerScore,
+    NerStage,
+    StratumScore,
+    TextRates,
+    TypeScore,
+)
 from extend.report.reading import Node, read_node
 
 
@@ -31,6 +39,7 @@ def ner_stages(directory: Path) -> Iterator[NerStage]:
             data=data.numeric_leaves() if data else {},
             fingerprints=dict(sums(data)) if data else {},
             seconds=results.number("seconds"),
+            groups=tuple(_group(group, node) for group, node in results.node("groups").items()),
         )
 
 
@@ -63,7 +72,25 @@ def _score(encoder: str, language: str, node: Node) -> NerScore:
             )
             for label, kind in node.node("per_type").items()
         ),
+        median=node.number("f1_median"),
+        lenient={
+            name.removesuffix("_f1_mean"): mean
+            for name, mean in node.node("lenient").numeric_leaves().items()
+            if name.endswith("_f1_mean")
+        },
+        strata=tuple(
+            StratumScore(name, one.number("f1_mean"), _interval(one, "ci95"), one.whole("support"))
+            for name, one in node.node("strata").items()
+        ),
     )
+
+
+def _group(name: str, node: Node) -> GroupAverage:
+    means = (
+        (encoder, one.number("f1_mean"), _interval(one, "ci95"))
+        for encoder, one in node.node("encoders").items()
+    )
+    return GroupAverage(name, node.texts("languages"), tuple(means))
 
 
 def _whole(node: Node) -> int | None:

@@ -146,10 +146,55 @@ class LoggedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class PretrainStage:
-    """`pretrain/`: held-out losses by language, before (`base_held_out`) and after.
+class HeldOutLoss:
+    """Loss in nats a prediction on held-out text of one language, its standard error and its perplexity."""
 
-    `evaluations` are step and held-out losses by language while training went on.
+    loss: float
+    standard_error: float | None = None
+    perplexity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """An old language's held-out loss before and now on the same predictions of old pieces, in nats.
+
+    `standard_error` is that of `change`, which is above 0 for what was forgotten.
+    """
+
+    before: float
+    now: float
+    change: float
+    standard_error: float | None
+
+    @property
+    def noise(self) -> bool | None:
+        """Whether zero lies within the 95 % interval of the change; None when no error is known."""
+        return None if self.standard_error is None else abs(self.change) <= 1.96 * self.standard_error
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEvent:
+    """What happened at a step: `kind` is spike, left-out or stopped; `why` and `action` as the file has them.
+
+    A spike's `loss` stands against `mean` and `deviation` of the steps before; `samples` are first and last.
+    """
+
+    step: int
+    kind: str
+    why: str = ""
+    action: str = ""
+    loss: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    samples: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainStage:
+    """`pretrain/`: held-out losses by language, after training and of the base (`base_held_out`).
+
+    `evaluations` are step and held-out losses by language, from step 0 on. `facts` are how it was trained
+    (precision, processes, devices); `ended` is why it ended before its last step, if it did.
     """
 
     steps: int | None
@@ -157,10 +202,15 @@ class PretrainStage:
     tokens_per_second: float | None
     seconds: float | None
     resumed_from: int | None
-    held_out: Mapping[str, float]
-    base_held_out: Mapping[str, float]
+    held_out: Mapping[str, HeldOutLoss]
+    base_held_out: Mapping[str, HeldOutLoss]
     log: tuple[LoggedStep, ...]
-    evaluations: tuple[tuple[int, Mapping[str, float]], ...]
+    evaluations: tuple[tuple[int, Mapping[str, HeldOutLoss]], ...]
+    forgetting: Mapping[str, Forgetting] = field(default_factory=dict)
+    events: tuple[TrainingEvent, ...] = ()
+    ended: str = ""
+    left_out: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +225,21 @@ class TypeScore:
 
 
 @dataclass(frozen=True, slots=True)
+class StratumScore:
+    """F1 in percent of some of the entities (`seen`, `with_unk`, `words_2`, ...), `support` of them gold."""
+
+    name: str
+    f1: float | None
+    interval: tuple[float, float] | None
+    support: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class NerScore:
-    """One encoder on one language. F1 and its interval in percent, one F1 a seed; rates are fractions."""
+    """One encoder on one language. F1 and its interval in percent, one F1 a seed; rates are fractions.
+
+    `lenient` has the mean F1 of scores that forgive: of the type (`span`), of the bounds (`overlap`).
+    """
 
     encoder: str
     language: str
@@ -190,6 +253,9 @@ class NerScore:
     collapsed: int | None
     mistakes: Mapping[str, int]
     types: tuple[TypeScore, ...]
+    median: float | None = None
+    lenient: Mapping[str, float] = field(default_factory=dict)
+    strata: tuple[StratumScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +280,15 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupAverage:
+    """The mean F1 over some languages, which are named, by encoder with its interval; in percent."""
+
+    name: str
+    languages: tuple[str, ...]
+    means: tuple[tuple[str, float | None, tuple[float, float] | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NerStage:
     """One `ner/NAME/results.json`. `data` counts each test set by its dotted name (`si.test.entities`)."""
 
@@ -227,6 +302,7 @@ class NerStage:
     data: Mapping[str, float]
     fingerprints: Mapping[str, str]
     seconds: float | None
+    groups: tuple[GroupAverage, ...] = ()
 
     def score(self, encoder: str, language: str) -> NerScore | None:
         pairs = ((score.encoder, score.language) for score in self.scores)

@@ -9,7 +9,9 @@ import jinja2
 from markupsafe import Markup
 
 from extend.report import plots, tables, text
+from extend.report.ner_part import HeatMap, StrataTable, group_rows, heat_map, strata_table
 from extend.report.nouns import Example, NerScore, NerStage, NewRow, RunReport
+from extend.report.pretraining_part import pretraining_part
 from extend.report.tables import Summary
 from extend.report.vocabulary_part import vocabulary_part
 
@@ -87,8 +89,9 @@ def _content(report: RunReport) -> dict[str, Any]:
         "example_groups": _example_groups(report),
         "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
         "choices": vocabulary_part(report.vocabulary) if report.vocabulary else None,
-        "curve": _curve(report),
-        "losses": _losses(report),
+        "training": pretraining_part(report.pretraining, report.language.code)
+        if report.pretraining
+        else None,
         "row_examples": [_row(row) for row in report.growth.examples] if report.growth else [],
         "costs": tables.costs(report),
         "total_seconds": _total(report),
@@ -142,10 +145,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The bars of one protocol, grouped by test language."""
+    """The bars of one protocol, grouped by test language; then all of it in tables."""
 
     stage: NerStage
     languages: tuple[tuple[str, tuple[Bar, ...]], ...]
+    heat: HeatMap | None
+    groups: list[tuple[str, str, str, str]]
+    strata: StrataTable | None
 
 
 def _chart(stage: NerStage) -> Chart:
@@ -164,6 +170,9 @@ def _chart(stage: NerStage) -> Chart:
             )
             for language in ordered
         ),
+        heat_map(stage),
+        group_rows(stage),
+        strata_table(stage),
     )
 
 
@@ -172,30 +181,6 @@ def _example_groups(report: RunReport) -> list[tuple[Example, ...]]:
     examples = report.vocabulary.examples if report.vocabulary else ()
     groups = [examples[:SHOWN_EXAMPLES], examples[SHOWN_EXAMPLES:FOLDED_EXAMPLES]]
     return [group for group in groups if group]
-
-
-def _curve(report: RunReport) -> plots.Curve | None:
-    stage, code = report.pretraining, report.language.code
-    if stage is None:
-        return None
-    held_out = [(step, losses[code]) for step, losses in stage.evaluations if code in losses]
-    return plots.loss_curve(stage.log, held_out)
-
-
-def _losses(report: RunReport) -> list[tuple[str, str, str]]:
-    """Language, held-out loss of the base, held-out loss after pretraining."""
-    stage = report.pretraining
-    if stage is None:
-        return []
-    languages = dict.fromkeys([*stage.held_out, *stage.base_held_out])
-    return [
-        (
-            text.shown(language, limit=40),
-            text.number(stage.base_held_out.get(language), 3),
-            text.number(stage.held_out.get(language), 3),
-        )
-        for language in languages
-    ]
 
 
 @dataclass(frozen=True, slots=True)

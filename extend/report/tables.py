@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from extend.report.nouns import Difference, EncoderText, NerScore, NerStage, RunReport, TextRates
+from extend.report.pretraining_part import in_words, told_change
 from extend.report.text import DASH, number, percent, shown, span
 
 Interval = tuple[float, float] | None
@@ -76,7 +77,8 @@ def _held_out_loss(report: RunReport, encoder: str) -> float | None:
     if not report.pretraining:
         return None
     tables = {"base": report.pretraining.base_held_out, "extended": report.pretraining.held_out}
-    return tables.get(encoder, {}).get(report.language.code)
+    measured = tables.get(encoder, {}).get(report.language.code)
+    return measured.loss if measured else None
 
 
 def summary_rows(report: RunReport) -> list[dict[str, str]]:
@@ -108,7 +110,17 @@ def with_interval(value: float | None, bounds: Interval) -> str:
 
 def findings(report: RunReport) -> list[Finding]:
     """What the files prove, each with its interval; a difference inside the noise is called so."""
-    return [*_text_findings(report), *_ner_findings(report), *_cautions(report)]
+    return [*_text_findings(report), *_ner_findings(report), *_forgetting(report), *_cautions(report)]
+
+
+def _forgetting(report: RunReport) -> Iterator[Finding]:
+    changes = report.pretraining.forgetting if report.pretraining else {}
+    for language, change in changes.items():
+        kind = "kept" if change.change == 0 else "noise" if change.noise else "note"
+        if change.noise is False and change.change:
+            kind = "loss" if change.change > 0 else "gain"
+        told = f"{told_change(change)} nats of held-out loss, {in_words(change)}"
+        yield Finding(kind, f"Old language {shown(language, limit=40)}: {told}.")
 
 
 def _text_findings(report: RunReport) -> Iterator[Finding]:
@@ -173,6 +185,8 @@ def _cautions(report: RunReport) -> Iterator[Finding]:
         if single := [score for score in stage.scores if len(score.f1) == 1]:
             told = "all encoders" if len(single) == len(stage.scores) else "; ".join(map(_name, single))
             yield Finding("note", f"{protocol}, one seed only, spread unknown: {told}.")
+    if report.pretraining and report.pretraining.left_out:
+        yield Finding("note", f"Training left out {_many(report.pretraining.left_out, 'step')}.")
     counts = report.vocabulary.counts if report.vocabulary else {}
     if counts.get("drift.words_newly_unk"):
         yield Finding(

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from extend.cli.command import follows_another
 from extend.cli.output import figure, table
 from extend.cli.progress import Display, clock
 from extend.types import Progress
@@ -35,6 +36,48 @@ def test_a_line_has_the_text_the_details_and_the_time_left() -> None:
     assert _lines(0, Progress("pretrain", 200, 2000, "all", details)) == [
         "pretrain: 200 of 2,000 · all · loss 5.123 · 27,012 tokens/s · 1:02:03 left"
     ]
+
+
+def test_held_out_losses_of_the_languages_stand_beside_the_loss() -> None:
+    details = {"loss": 5.12345, "held-out ka": 4.25, "held-out en": 3.0}
+    assert _lines(0, Progress("pretrain", 200, 2000, "all", details)) == [
+        "pretrain: 200 of 2,000 · all · loss 5.123 · held-out ka 4.25 · held-out en 3"
+    ]
+
+
+def test_between_two_lines_lie_thirty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter(range(0, 1000, 10))
+    monkeypatch.setattr("extend.cli.progress.time.monotonic", lambda: float(next(moments)))
+    stream = io.StringIO()
+    with Display(stream) as display:
+        for step in range(7):
+            display(Progress("pretrain", step, 100))
+    steps = [line.split(" ")[1] for line in stream.getvalue().splitlines()]
+    assert steps == ["0", "3", "6"]
+
+
+def test_a_warning_is_said_at_once_and_five_times_at_most() -> None:
+    steps = [Progress("pretrain", 0, 500), *[Progress("W-SPIKE", 0, 0, f"jump {n}") for n in range(8)]]
+    told = _lines(60, *steps, Progress("base: W-METRICS", 0, 0, "disk full"), Progress("pretrain", 500, 500))
+    assert told[:6] == [
+        "pretrain: 0 of 500",
+        *(f"warning[W-SPIKE]: jump {n}" for n in range(4)),
+        "warning[W-SPIKE]: jump 4; more of these are only counted",
+    ]
+    assert told[6:] == ["base: warning[W-METRICS]: disk full", "pretrain: 500 of 500"]
+
+
+def test_one_of_several_processes_does_the_talking(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with Display(stream, every=0, quiet=True) as display:
+        display(Progress("pretrain", 1, 2))
+        display(Progress("W-SPIKE", 0, 0, "a jump"))
+        display.say("language: Uyghur")
+    assert stream.getvalue() == ""
+    for world, rank, follows in (("2", "1", True), ("2", "0", False), ("1", "0", False), ("", "", False)):
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("RANK", rank)
+        assert follows_another() is follows
 
 
 def test_time_left_is_reckoned_where_a_stage_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, base, both, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(store.os, "rename", full)
+    monkeypatch.setattr(store.operations, "move", full)
     for write in (
         lambda: make_delta(run, tmp_path / "new"),
         lambda: apply_deltas(both, str(base), tmp_path / "new"),

@@ -1,9 +1,20 @@
+import itertools
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend.masking import MaskingRule, as_batch, choose_words, counter_uniform, mask_batch
+from extend.masking import (
+    IGNORED,
+    MaskingRule,
+    as_batch,
+    choose_words,
+    counter_bits,
+    counter_uniform,
+    mask_batch,
+)
 from extend.types import SpecialIds
 from tests.oracles.masking import chosen_words
 
@@ -25,7 +36,7 @@ def test_chosen_words_are_those_of_the_plain_oracle(seed: int, rate: float) -> N
     starts = starts | ~maskable
     starts[:, 0] = True
     starts[:, 1:] |= ~maskable[:, :-1]
-    priority = counter_uniform(seed, 1, np.arange(len(ids)), ids.shape[1])
+    priority = counter_bits(seed, 1, np.arange(len(ids)), ids.shape[1])
     chosen = choose_words(starts, maskable, priority, rule=MaskingRule(rate=rate))
     for row in range(len(ids)):
         expected = (
@@ -115,3 +126,99 @@ def test_counter_draws_are_uniform_and_uncorrelated() -> None:
     assert draws.mean() == pytest.approx(0.5, abs=0.005)
     assert abs(np.corrcoef(draws[:-1].ravel(), draws[1:].ravel())[0, 1]) < 0.01
     assert abs(np.corrcoef(draws[:, :-1].ravel(), draws[:, 1:].ravel())[0, 1]) < 0.01
+
+
+def words_of_text(batch: int, width: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of text as a multilingual tokenizer cuts it: words of 1 to 9 pieces, most of them short."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.choice(
+        np.arange(1, 10), size=batch * width, p=[0.42, 0.24, 0.14, 0.09, 0.05, 0.03, 0.015, 0.01, 0.005]
+    )
+    starts = np.zeros(lengths.sum(), dtype=bool)
+    starts[np.cumsum(lengths) - lengths] = True
+    ids = generator.integers(5, 50, (batch, width))
+    ids[:, 0] = SPECIAL.start
+    return ids, starts[: batch * width].reshape(batch, width)
+
+
+@pytest.mark.parametrize("most", [None, 20])
+def test_whole_words_fill_nearly_all_of_the_budget(most: int | None) -> None:
+    ids, starts = words_of_text(400, 128)
+    rule = MaskingRule(most=most)
+    _, positions = mask_batch(ids, starts, np.arange(400), rule=rule, special=SPECIAL, seed=1)
+    assert 0.97 < len(positions) / (400 * 19) <= 1.0
+
+
+def test_predictions_are_padded_to_a_number_that_the_shape_decides() -> None:
+    rule, counts = MaskingRule(), set()
+    for seed in range(20):
+        ids, starts = words_of_text(8, 40, seed=seed)
+        ids[seed % 8, 20:] = SPECIAL.pad
+        masked, positions = mask_batch(ids, starts, np.arange(8), rule=rule, special=SPECIAL, seed=seed)
+        batch = as_batch(ids, masked, positions, offered=rule.offered(*ids.shape))
+        counts.add(len(batch.targets))
+        assert batch.predictions == len(positions) <= len(batch.targets)
+        assert batch.positions[len(positions) :].tolist() == [0] * (len(batch.targets) - len(positions))
+        assert set(batch.targets[len(positions) :].tolist()) <= {IGNORED}
+    assert counts == {48}
+
+
+def test_full_rows_of_short_words_fit_what_is_offered() -> None:
+    ids = np.full((7, 64), 9)
+    for rule in (MaskingRule(), MaskingRule(rate=0.4), MaskingRule(most=3), MaskingRule(rate=0.001)):
+        _, positions = mask_batch(
+            ids, np.ones_like(ids, bool), np.arange(7), rule=rule, special=SPECIAL, seed=1
+        )
+        offered = rule.offered(7, 64)
+        assert len(positions) <= offered < len(positions) + 64
+        assert offered % 8 == 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 9])
+def test_parts_of_a_batch_are_the_batch(parts: int) -> None:
+    ids, starts = words_of_text(9, 40)
+    masked, positions = mask_batch(ids, starts, np.arange(9), rule=MaskingRule(), special=SPECIAL, seed=2)
+    more = {name: torch.arange(9 * 40).reshape(9, 40) for name in ("segments", "documents")}
+    whole = as_batch(
+        ids,
+        masked,
+        positions,
+        offered=MaskingRule().offered(9, 40),
+        replayed=torch.arange(9) % 2 == 0,
+        next_sentence=torch.arange(9),
+        **more,
+    )
+    edges = np.linspace(0, 9, parts + 1).astype(int).tolist()
+    cut = [whole.part(begin, end) for begin, end in itertools.pairwise(edges)]
+    assert sum(part.predictions for part in cut) == whole.predictions
+    sizes = {len(part.input_ids): set() for part in cut}
+    found = []
+    for begin, part in zip(edges, cut, strict=False):
+        sizes[len(part.input_ids)].add(len(part.targets))
+        counted = part.targets != IGNORED
+        places = zip(part.positions[counted] + begin * 40, part.targets[counted], strict=True)
+        found += [(int(place), int(target)) for place, target in places]
+        assert part.documents is not None
+        assert part.replayed is not None
+        assert (part.documents == whole.documents[begin : begin + len(part.input_ids)]).all()
+        assert (part.replayed == whole.replayed[begin : begin + len(part.input_ids)]).all()
+    assert found == [
+        (int(place), int(target)) for place, target in zip(positions, ids.reshape(-1)[positions], strict=True)
+    ]
+    assert torch.equal(torch.cat([part.input_ids for part in cut]), whole.input_ids)
+    assert all(len(counts) == 1 for counts in sizes.values()), "parts of one size have one shape"
+
+
+def test_replacements_can_be_chosen() -> None:
+    ids = np.random.default_rng(1).integers(5, 50, (50, 64))
+    rule, allowed = MaskingRule(mask_share=0.0, random_share=1.0), np.array([7, 11])
+    masked, positions = mask_batch(
+        ids,
+        np.ones_like(ids, bool),
+        np.arange(50),
+        rule=rule,
+        special=SPECIAL,
+        seed=1,
+        replacements=allowed,
+    )
+    assert set(masked.reshape(-1)[positions].tolist()) == {7, 11}

@@ -3,89 +3,43 @@
 import itertools
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
+from extend import store
 from extend.architectures import architecture_of, new_model
-from extend.blocks import Mixture, open_stream, write_stream
-from extend.errors import CheckpointError, DivergedError, InterruptedRun, TerminatedRun, UsageError
-from extend.masking import MaskedBatch, MaskingRule, as_batch, mask_batch
-from extend.pretrain import Hooks, LoopSettings, Stage, held_out_loss, latest_checkpoint, train
-from extend.pretrain.objectives import AllWeights, NewRows
+from extend.blocks import open_stream
+from extend.errors import CheckpointError, InterruptedRun, TerminatedRun, UsageError
+from extend.masking import MaskedBatch, MaskingRule
+from extend.pretrain import Hooks, Stage, held_out_loss, latest_checkpoint, train
 from extend.pretrain.schedule import stage_at
 from extend.sentence_pairs import SentencePairs, paired_batch
-from extend.types import SpecialIds, StepReport
+from tests.extend.training_runs import (
+    BATCH,
+    FIRST_NEW,
+    LENGTH,
+    SPECIAL,
+    STAGES,
+    STEPS,
+    batches,
+    loop,
+    run,
+    stop_after,
+    tiny,
+    weights,
+    write_text,
+)
 
-SPECIAL = SpecialIds(mask=4, pad=0, unk=1, start=2, end=3, unmaskable=frozenset(range(5)), vocab_size=300)
-FIRST_NEW = 260
-STAGES = (Stage("new-rows", 8, 1e-2, 2, "new-rows", FIRST_NEW), Stage("all", 12, 1e-3, 3))
 GOLDEN = Path(__file__).parents[1] / "golden" / "pretrain_tiny_loss.txt"
-
-
-def tiny(kind: str = "bert", seed: int = 1) -> PreTrainedModel:
-    return new_model(kind, special=SPECIAL, hidden=32, layers=2, heads=2, intermediate=64, seed=seed)
-
-
-def write_text(folder: Path) -> Path:
-    """A text with something to learn: low ids are frequent, and token n is mostly followed by n + 1."""
-    generator = np.random.default_rng(0)
-    lines = []
-    for number in range(300):
-        first, size = 5 + int(280 * generator.random() ** 4), int(generator.integers(4, 20))
-        lines.append(([5 + (first - 5 + step) % 295 for step in range(size)], [True] * size, number % 3 == 0))
-    write_stream(folder / "xx", lines, special=SPECIAL)
-    return folder / "xx"
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_text(tmp_path_factory.mktemp("text"))
-
-
-def batches(text: Path, size: int = 8) -> Callable[[int], MaskedBatch]:
-    mixture = Mixture((open_stream(text, "xx"),), (1.0,), 32, seed=1)
-
-    def batch_at(step: int) -> MaskedBatch:
-        samples = np.arange(step * size, (step + 1) * size)
-        ids, starts = mixture.read(samples, SPECIAL)
-        masked, positions = mask_batch(ids, starts, samples, rule=MaskingRule(), special=SPECIAL, seed=1)
-        return as_batch(ids, masked, positions)
-
-    return batch_at
-
-
-def loop(stages: tuple[Stage, ...] = STAGES, **more: object) -> LoopSettings:
-    settings = {"seed": 1, "configuration": {"a": 1}, "save_every": 5, "log_every": 1, **more}
-    return LoopSettings(stages, **settings)  # type: ignore[arg-type]
-
-
-def stop_after(calls: int, signal_number: int = 15) -> Callable[[], int | None]:
-    asked = iter(range(1, 10_000))
-    return lambda: signal_number if next(asked) == calls else None
-
-
-def run(
-    folder: Path,
-    text: Path,
-    *,
-    kind: str = "bert",
-    stop: int | None = None,
-    settings: LoopSettings | None = None,
-) -> tuple[PreTrainedModel, list[StepReport]]:
-    model, reports = tiny(kind), []
-    hooks = Hooks(reports.append, should_stop=stop_after(stop) if stop else lambda: None)
-    train(model, batches(text), settings or loop(), hooks, checkpoints=folder)
-    return model, reports
-
-
-def weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
@@ -101,11 +55,11 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(
     expected, got = weights(straight), weights(resumed)
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     assert [report.loss for report in later] == [report.loss for report in reports[-len(later) :]]
-    first, second = (latest_checkpoint(tmp_path / name) for name in ("straight", "stopped"))
+    first, second = (latest_checkpoint(tmp_path / name / "checkpoints") for name in ("straight", "stopped"))
     assert first is not None
     assert second is not None
     assert all(torch.equal(first.moments[name], second.moments[name]) for name in first.moments)
-    assert first.tokens == second.tokens == 20 * 8 * 32
+    assert first.tokens == second.tokens == STEPS * BATCH * LENGTH
 
 
 def test_sigint_is_told_apart(tmp_path: Path, text: Path) -> None:
@@ -129,33 +83,11 @@ def test_new_rows_alone_leave_every_old_bit(tmp_path: Path, text: Path, kind: st
             assert torch.equal(value, before[name]), name
 
 
-def test_both_objectives_give_the_loss_that_transformers_gives(text: Path) -> None:
-    model, batch = tiny().eval(), batches(text)(0)
-    labels = torch.full_like(batch.input_ids, -100)
-    labels.view(-1)[batch.positions] = batch.targets
-    logits = model(batch.input_ids).prediction_logits
-    theirs = torch.nn.functional.cross_entropy(logits.view(-1, 300), labels.view(-1))
-    for objective in (AllWeights(model), NewRows(model, first_new=FIRST_NEW)):
-        assert float(objective(batch).mlm.detach()) == pytest.approx(float(theirs.detach()), abs=1e-5)
-
-
-def test_gradients_of_new_rows_are_those_of_the_whole(text: Path) -> None:
-    batch = batches(text)(0)
-    whole = AllWeights(tiny().eval())
-    whole(batch).total.backward()
-    gradient = whole.architecture.embedding(whole.model).grad
-    assert gradient is not None
-    alone = NewRows(tiny().eval(), first_new=FIRST_NEW)
-    alone(batch).total.backward()
-    assert alone.rows.grad is not None
-    torch.testing.assert_close(alone.rows.grad, gradient[FIRST_NEW:], atol=1e-6, rtol=1e-4)
-
-
 def test_next_sentence_prediction_trains_its_head(tmp_path: Path, text: Path) -> None:
     pairs = SentencePairs(open_stream(text, "xx"), length=32, seed=1)
 
-    def batch_at(step: int) -> MaskedBatch:
-        samples = np.arange(step * 8, step * 8 + 8)
+    def batch_at(step: int, start: int = 0, stop: int | None = None) -> MaskedBatch:
+        samples = np.arange(step * BATCH, (step + 1) * BATCH)[start:stop]
         return paired_batch([pairs], (1.0,), samples, special=SPECIAL, rule=MaskingRule(), seed=1)
 
     model, reports = tiny(), []
@@ -192,7 +124,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path, te
     straight, _ = run(tmp_path / "straight", text)
     with pytest.raises(TerminatedRun):
         run(tmp_path / "damaged", text, stop=13)
-    newest = max((tmp_path / "damaged").iterdir())
+    newest = max((tmp_path / "damaged" / "checkpoints").iterdir())
     weights_file = newest / "model.safetensors"
     damaged = bytearray(weights_file.read_bytes())
     damaged[-100] ^= 1
@@ -206,7 +138,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path, te
 def test_only_damaged_checkpoints_are_no_fresh_start(tmp_path: Path, text: Path) -> None:
     with pytest.raises(TerminatedRun):
         run(tmp_path, text, stop=3)
-    for state in tmp_path.glob("step-*/state.json"):
+    for state in tmp_path.glob("checkpoints/step-*/state.json"):
         state.write_text("{}")
     with pytest.raises(CheckpointError, match="every checkpoint"):
         run(tmp_path, text)
@@ -222,32 +154,19 @@ def test_other_settings_do_not_resume(tmp_path: Path, text: Path) -> None:
 
 def test_newer_schemas_are_refused(tmp_path: Path, text: Path) -> None:
     run(tmp_path, text)
-    newest = max(tmp_path.iterdir())
+    newest = max((tmp_path / "checkpoints").iterdir())
     state = json.loads((newest / "state.json").read_text())
     (newest / "state.json").write_text(json.dumps({**state, "schema": 99}))
     manifest = json.loads((newest / "MANIFEST.json").read_text())
-    from extend import store
-
     manifest["files"] = store.fingerprint(newest)
     (newest / "MANIFEST.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="newer release"):
-        latest_checkpoint(tmp_path)
-
-
-def test_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, text: Path) -> None:
-    model = tiny()
-    with torch.no_grad():
-        architecture_of(model).embedding(model)[40] = math.inf
-    before = weights(model)
-    with pytest.raises(DivergedError, match="step 1"):
-        train(model, batches(text), loop((STAGES[1],)), Hooks(lambda _: None), checkpoints=tmp_path)
-    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
-    assert not list(tmp_path.glob("step-*"))
+        latest_checkpoint(tmp_path / "checkpoints")
 
 
 def test_old_checkpoints_are_pruned(tmp_path: Path, text: Path) -> None:
     run(tmp_path, text, settings=loop(keep=1))
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000020"]
 
 
 def test_a_finished_run_is_left_alone(tmp_path: Path, text: Path) -> None:
@@ -256,12 +175,6 @@ def test_a_finished_run_is_left_alone(tmp_path: Path, text: Path) -> None:
     _, reports = run(tmp_path, text)
     assert reports == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-
-
-def test_a_batch_without_predictions_costs_nothing(text: Path) -> None:
-    ids = torch.full((2, 9), SPECIAL.pad)
-    nothing = torch.zeros(0, dtype=torch.long)
-    assert float(AllWeights(tiny())(MaskedBatch(ids, nothing, nothing)).total.detach()) == 0.0
 
 
 def test_the_schedule_rises_and_falls_in_each_stage() -> None:

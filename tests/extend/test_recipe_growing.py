@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from extend import recipe
 from extend.cli import main
-from extend.config import load_settings
+from extend.config import GrowSettings, load_settings
 from extend.errors import UsageError
 from extend.languages import resolve
+from extend.recipe.initializing import DISTIL_LINES, distil_lines, method_settings
 from tests.extend.cli_runs import make_inputs
 
 
@@ -118,3 +119,26 @@ def test_distilled_rows_differ_and_old_ones_do_not(inputs, tmp_path):
         else:
             assert torch.equal(value, after[name]), name
     assert recipe.grow(distilled) == report
+
+
+def test_distill_starts_as_subword_and_is_trained(inputs, tmp_path):
+    """`--init distill` is the start and the training together, by themselves and in a comparison."""
+    named, spelled_out = (
+        opened(inputs, tmp_path / "named", grow__init="distill", grow__distil_lines=200),
+        opened(inputs, tmp_path / "spelled-out", grow__init="subword", grow__distil_lines=200),
+    )
+    report = recipe.grow(named)
+    assert report["initializer"] == "distill"
+    assert report["distilled"] == recipe.grow(spelled_out)["distilled"]
+    before, after = (load_file(run.grown / "model.safetensors") for run in (spelled_out, named))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    plain = opened(inputs, tmp_path / "plain", grow__distil_lines=0)
+    compared = recipe.compare_methods(plain, ["distill", "subword"])["compare"]
+    assert compared["subword"]["mlm_loss"] != compared["distill"]["mlm_loss"]
+
+
+def test_the_lines_of_distill():
+    assert distil_lines(GrowSettings(init="distill")) == DISTIL_LINES
+    assert distil_lines(GrowSettings(init="distill", distil_lines=7)) == 7
+    assert distil_lines(GrowSettings(init="focus")) == 0
+    assert method_settings(GrowSettings(init="distill"))["distil_lines"] == DISTIL_LINES

@@ -79,7 +79,9 @@ def test_every_decimal_in_the_results_stands_in_a_file(tmp_path: Path) -> None:
     run = make_run(tmp_path / "si")
     card = render_card(gather_run(run))
     told = set(re.findall(r"\d+\.\d+", body(card).split("## Results")[1].split("## Vocabulary")[0]))
-    values = [value for path in sorted(run.rglob("*.json")) for value in numbers_of(read_json(path))]
+    files = [read_json(path) for path in sorted(run.rglob("*.json"))]
+    files += [json.loads(line) for path in run.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    values = [value for file in files for value in numbers_of(file)]
     spelled = {
         f"{abs(value) * scale:.{digits}f}" for value in values for scale in (1, 100) for digits in (1, 2, 3)
     }

@@ -73,7 +73,7 @@ def test_the_page_is_well_formed_and_asks_no_network(tmp_path: Path, language: s
     assert "default-src 'none'" in page
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
-    assert outline.tags.count("svg") == 1 + 6 + 3  # loss curve, zero-shot bars, supervised bars
+    assert outline.tags.count("svg") == 1 + 3 + 6 + 3  # loss, held-out losses, zero-shot and supervised bars
 
 
 def test_the_page_shows_the_runs_numbers(tmp_path: Path) -> None:

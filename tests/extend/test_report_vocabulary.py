@@ -80,7 +80,7 @@ def test_the_vocabulary_part_tells_how_it_was_chosen(tmp_path: Path) -> None:
         assert told in text
     assert "somebody" not in text
     assert "bom" not in text
-    assert Outline(page).tags.count("svg") == 1 + 6 + 3 + 2 + 1  # and two size curves and the frontier
+    assert Outline(page).tags.count("svg") == 1 + 3 + 6 + 3 + 2 + 1  # and two size curves and the frontier
     assert page.count('class="held"') == 3 + page_with(tmp_path / "old").count('class="held"')
     assert text.index("0.01 2.41") < text.index("0.1 chosen") < text.index("1 1.70")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extend.blocks import open_stream, write_stream
+from extend.blocks import TRAINING, open_stream, write_range, write_stream
 from extend.errors import DataError
 from extend.masking import MaskingRule
 from extend.sentence_pairs import SentencePairs, paired_batch
@@ -12,7 +12,9 @@ from extend.types import SpecialIds
 SPECIAL = SpecialIds(mask=4, pad=0, unk=1, start=2, end=3, unmaskable=frozenset(range(5)), vocab_size=2000)
 
 
-def pairs_of(folder: Path, *, documents: int = 80, length: int = 24) -> SentencePairs:
+def pairs_of(
+    folder: Path, *, documents: int = 80, length: int = 24, shard_tokens: int = 1 << 20, duplicates: int = 0
+) -> SentencePairs:
     """Every token of document d is 5 + d, so that a label can be read off the ids."""
     generator = np.random.default_rng(0)
     lines = []
@@ -20,8 +22,8 @@ def pairs_of(folder: Path, *, documents: int = 80, length: int = 24) -> Sentence
         for sentence in range(generator.integers(1, 5)):
             size = int(generator.integers(1, 30))
             lines.append(([5 + document] * size, [True] * size, sentence == 0))
-    write_stream(folder / "xx", lines, special=SPECIAL)
-    return SentencePairs(open_stream(folder / "xx", "xx"), length=length, seed=1)
+    write_range(folder / "xx", [{TRAINING: lines}], special=SPECIAL, shard_tokens=shard_tokens)
+    return SentencePairs(open_stream(folder / "xx", "xx"), length=length, seed=1, duplicates=duplicates)
 
 
 def test_labels_tell_whether_both_halves_are_of_one_document(tmp_path: Path) -> None:
@@ -36,6 +38,37 @@ def test_labels_tell_whether_both_halves_are_of_one_document(tmp_path: Path) -> 
         assert (set(first) == set(second)) == (label == 0)
         labels.append(label)
     assert np.mean(labels) == pytest.approx(0.5, abs=0.04)
+
+
+def test_shards_do_not_show(tmp_path: Path) -> None:
+    whole, cut = pairs_of(tmp_path / "whole"), pairs_of(tmp_path / "cut", shard_tokens=70)
+    assert len(cut.stream.shards) > 20
+    for sample in range(500):
+        first, second = whole.pair(sample), cut.pair(sample)
+        assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_every_line_that_has_a_next_one_can_begin(tmp_path: Path) -> None:
+    pairs = pairs_of(tmp_path, documents=12, shard_tokens=70)
+    lines, flags = pairs.stream.lines, pairs.stream.documents
+    assert pairs.text.followers == (~flags).sum()
+    begun = [place for place, flag in enumerate(flags) if flag]
+    assert [pairs.text.begin(document) for document in range(13)] == [*begun, len(flags)]
+    assert [pairs.text.document_of(line) for line in range(len(flags))] == (np.cumsum(flags) - 1).tolist()
+    assert [pairs.text.follower(number) for number in range(pairs.text.followers)] == [
+        line for line, flag in enumerate(flags) if not flag
+    ]
+    assert len(lines) == len(flags) + 1
+
+
+def test_with_duplicates_a_pool_of_pairs_comes_again(tmp_path: Path) -> None:
+    pairs = pairs_of(tmp_path, duplicates=3)
+    assert pairs.pool == 3 * (len(pairs.stream.ids) // 24)
+    turns = np.arange(2 * pairs.pool)
+    numbers = pairs.numbers(turns)
+    assert sorted(numbers[: pairs.pool].tolist()) == list(range(pairs.pool))
+    assert sorted(numbers[pairs.pool :].tolist()) == list(range(pairs.pool))
+    assert numbers[: pairs.pool].tolist() != numbers[pairs.pool :].tolist()
 
 
 def test_every_other_document_can_follow(tmp_path: Path) -> None:

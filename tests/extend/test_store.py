@@ -8,8 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +18,17 @@ from hypothesis import strategies as st
 
 from extend import store
 from extend.errors import BusyError, CheckpointError, ExtendError, PathError, SpaceError
+from extend.store import operations
+from tests.reliability.disk import ending, failing, in_child, watched
 
 OLD, NEW = b"old " * 5000, b"new " * 7000
-OPERATIONS = ("open", "fsync", "rename", "replace", "mkdir")
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test can cut the power: a real fsync would only take time; a bad descriptor still fails."""
-    monkeypatch.setattr(os, "fsync", os.fstat)
-
-
-class Counted:
-    """Lets the first `allowed` file operations of `store` pass, then does `then` at each further one."""
-
-    def __init__(self, allowed: int, then: Callable[[], None]) -> None:
-        self.allowed, self.then, self.done = allowed, then, 0
-
-    def wrap(self, operation: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **options: Any) -> Any:
-            if self.done >= self.allowed:
-                self.then()
-            self.done += 1
-            return operation(*arguments, **options)
-
-        return counted
-
-
-@contextmanager
-def counting(allowed: int, then: Callable[[], None]) -> Iterator[Counted]:
-    counted = Counted(allowed, then)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in OPERATIONS:
-            patch.setattr(os, name, counted.wrap(getattr(os, name)))
-        patch.setattr(store, "open", counted.wrap(open), raising=False)
-        yield counted
+    """No test can cut the power: a real sync would only take time; a path that is not there still fails."""
+    monkeypatch.setattr(operations, "sync_file", os.stat)
+    monkeypatch.setattr(operations, "sync_folder", os.stat)
 
 
 def write_file(folder: Path) -> None:
@@ -64,6 +39,12 @@ def write_folder(folder: Path) -> None:
     with store.publish_directory(folder / "model", manifest=True) as temporary:
         store.write_bytes(temporary / "weights", NEW)
         store.write_json(temporary / "config.json", {"size": len(NEW)})
+
+
+def write_checked(folder: Path) -> None:
+    with store.publish_checked(folder / "model", facts={"schema": 2}) as publication:
+        publication.write("weights", [NEW[:9], memoryview(NEW)[9:]])
+        publication.write_json("config.json", {"size": len(NEW)})
 
 
 def _before(folder: Path) -> None:
@@ -83,33 +64,34 @@ def _check_old_or_new(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["model", "state"]
 
 
-def _operations(write: Callable[[Path], None], folder: Path) -> int:
-    with counting(10**9, lambda: None) as counted:
+def _operations(write: Callable[[Path], None], folder: Path) -> list[str]:
+    with watched() as seen:
         write(folder)
-    return counted.done
+    return [name for name, _ in seen.places]
 
 
-@pytest.mark.parametrize("write", [write_file, write_folder])
+def _stopped(write: Callable[[Path], None], folder: Path, at: int) -> int:
+    with ending(at, lambda: os._exit(9)):
+        write(folder)
+    return 0
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder, write_checked])
 def test_a_kill_at_every_file_operation_leaves_old_or_new(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     _before(tmp_path / "all")
-    total = _operations(write, tmp_path / "all")
+    total = len(_operations(write, tmp_path / "all"))
     assert total >= 4
     for allowed in range(total):
         folder = tmp_path / f"killed-{allowed}"
         _before(folder)
-        child = os.fork()
-        if child == 0:
-            with counting(allowed, lambda: os._exit(9)):
-                write(folder)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert in_child(lambda at=allowed, folder=folder: _stopped(write, folder, at)) == 9  # type: ignore[misc]
         store.recover(folder)
         _check_old_or_new(folder)
 
 
-@pytest.mark.parametrize("write", [write_file, write_folder])
+@pytest.mark.parametrize("write", [write_file, write_folder, write_checked])
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
@@ -123,17 +105,14 @@ def test_a_kill_at_every_file_operation_leaves_old_or_new(
 def test_an_error_at_every_file_operation_is_told_and_leaves_old_or_new(
     tmp_path: Path, write: Callable[[Path], None], number: int, kind: type[ExtendError]
 ) -> None:
-    def fail() -> None:
-        raise OSError(number, os.strerror(number))
-
     _before(tmp_path / "all")
-    total = _operations(write, tmp_path / "all")
+    names = _operations(write, tmp_path / "all")
     told: list[bool] = []
-    for allowed in range(total):
+    for allowed in range(len(names)):
         folder = tmp_path / f"failed-{allowed}"
         _before(folder)
         try:
-            with counting(allowed, fail):
+            with failing(allowed, number):
                 write(folder)
         except kind as failure:
             told.append(str(folder) in failure.what)
@@ -142,7 +121,7 @@ def test_an_error_at_every_file_operation_is_told_and_leaves_old_or_new(
         store.recover(folder)
         _check_old_or_new(folder)
     assert all(told)
-    assert len(told) >= total - 3
+    assert len(told) == len(names) - names[::-1].index("sync_folder")
 
 
 def test_a_writer_in_place_fails_the_same_harness(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Span scores: equal to seqeval and to set arithmetic; intervals cover and order as they must."""
 
+import random
 import warnings
 
 import numpy as np
@@ -7,38 +8,119 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
-from seqeval.scheme import IOB2
+from seqeval.metrics.sequence_labeling import get_entities
+from seqeval.scheme import BILOU, IOB2, IOBES
 
-from ner.score import count_spans, difference, holm, interval, rates
+from ner.score import TagPair, average, count_spans, difference, holm, interval, rates, resampled_f1
+from ner.tags import Scheme, illegal_transitions, spans_of, tags_of
+from tests.oracles import conlleval
 from tests.oracles import spans as oracle
 
 TAGS = ["O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "I-ORG"]
+MARKS = {Scheme.IOB1: "BI", Scheme.IOB2: "BI", Scheme.BIOES: "BIES", Scheme.BILOU: "BILU"}
+
+Tags = list[list[str]]
 
 
 @st.composite
-def pairs(draw: st.DrawFn) -> tuple[list[list[str]], list[list[str]]]:
-    tag = st.sampled_from(TAGS)
-    lengths = draw(st.lists(st.integers(1, 8), min_size=1, max_size=5))
-    return tuple([draw(st.lists(tag, min_size=n, max_size=n)) for n in lengths] for _ in range(2))  # type: ignore[return-value]
+def pairs(draw: st.DrawFn, tags: list[str] = TAGS, longest: int = 8) -> tuple[Tags, Tags]:
+    tag = st.sampled_from(tags)
+    lengths = draw(st.lists(st.integers(1, longest), min_size=1, max_size=5))
+    first, second = ([draw(st.lists(tag, min_size=n, max_size=n)) for n in lengths] for _ in range(2))
+    return first, second
 
 
-@settings(max_examples=200)
+def tags_in(scheme: Scheme) -> list[str]:
+    return ["O", *(f"{mark}-{label}" for mark in MARKS[scheme] for label in ("PER", "LOC"))]
+
+
+def reference(gold: Tags, predicted: Tags, **options: object) -> list[float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = [score(gold, predicted, **options) for score in (precision_score, recall_score, f1_score)]
+    return [100 * value for value in scores]
+
+
+@settings(max_examples=300, deadline=None)
 @given(pairs(), st.booleans())
-def test_scores_are_those_of_seqeval_and_of_sets(
-    pair: tuple[list[list[str]], list[list[str]]], strict: bool
-) -> None:
+def test_scores_are_those_of_seqeval_and_of_sets(pair: tuple[Tags, Tags], strict: bool) -> None:
     gold, predicted = pair
     total = count_spans(gold, predicted, strict=strict).total()
     assert total.f1 == pytest.approx(oracle.f1(gold, predicted, strict=strict))
     options = {"mode": "strict", "scheme": IOB2} if strict else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        reference = [score(gold, predicted, **options) for score in (precision_score, recall_score, f1_score)]
-    assert [total.precision, total.recall, total.f1] == pytest.approx([100 * value for value in reference])
+    assert [total.precision, total.recall, total.f1] == pytest.approx(reference(gold, predicted, **options))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from([Scheme.IOB2, Scheme.BIOES]))
+def test_repaired_scores_are_those_of_conlleval(data: st.DataObject, scheme: Scheme) -> None:
+    pair = data.draw(pairs(tags_in(scheme)))
+    total, counted = count_spans(*pair, scheme=scheme).total(), conlleval.count(*pair)
+    assert total.precision == pytest.approx(counted.precision)
+    assert total.recall == pytest.approx(counted.recall)
+    assert total.f1 == pytest.approx(counted.f1)
+
+
+@pytest.mark.parametrize(("scheme", "other"), [(Scheme.BIOES, IOBES), (Scheme.BILOU, BILOU)])
+def test_strict_scores_of_closed_schemes_are_those_of_seqeval(scheme: Scheme, other: type) -> None:
+    draw = random.Random(7)
+    for trial in range(300):
+        lengths = [draw.randint(1, 9) for _ in range(draw.randint(1, 6))]
+        gold, predicted = ([draw.choices(tags_in(scheme), k=n) for n in lengths] for _ in range(2))
+        total = count_spans(gold, predicted, strict=True, scheme=scheme).total()
+        expected = reference(gold, predicted, mode="strict", scheme=other)
+        assert [total.precision, total.recall, total.f1] == pytest.approx(expected), (trial, gold, predicted)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from(list(MARKS)), st.booleans())
+def test_spans_are_those_found_sentence_by_sentence(
+    data: st.DataObject, scheme: Scheme, strict: bool
+) -> None:
+    gold, predicted = data.draw(pairs(tags_in(scheme)))
+    pair = TagPair.of(gold, predicted, scheme=scheme)
+    counts = pair.counts(strict=strict)
+    for number, tags in enumerate(zip(gold, predicted, strict=True)):
+        wanted, found = (spans_of(one, scheme=scheme, strict=strict) for one in tags)
+        alone = [len(wanted & found), len(found), len(wanted)]
+        assert counts.by_sentence()[number].tolist() == alone
+    assert pair.illegal() == sum(illegal_transitions(tags, scheme=scheme) for tags in predicted)
+    assert (pair.sentences, pair.words) == (len(gold), sum(map(len, gold)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs())
+def test_clean_tags_score_the_same_in_every_scheme_and_in_seqeval(pair: tuple[Tags, Tags]) -> None:
+    """By spans: seqeval's default mode, which is right for IOB2 alone, sets the number."""
+    expected = reference(*([list(tags_of(spans_of(tags), len(tags))) for tags in side] for side in pair))
+    for scheme in MARKS:
+        sides = [[tags_of(spans_of(tags), len(tags), scheme=scheme) for tags in side] for side in pair]
+        for strict in (False, True):
+            total = count_spans(*sides, strict=strict, scheme=scheme).total()
+            assert [total.precision, total.recall, total.f1] == pytest.approx(expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(pairs(longest=7))
+def test_lenient_scores_are_the_best_of_every_pairing(pair: tuple[Tags, Tags]) -> None:
+    found = TagPair.of(*pair).lenient()
+    assert (found.span.f1, found.overlap.f1, found.partial.f1) == pytest.approx(oracle.lenient_f1(*pair))
+
+
+def test_what_seqevals_default_mode_gets_wrong() -> None:
+    """Adjacent spans of BILOU that it merges (and so counts once) are counted one by one."""
+    for tags, spans in ((["B-LOC", "L-LOC", "B-LOC", "L-LOC"], 2), (["U-PER", "U-PER"], 2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert len(get_entities(tags)) < spans
+        assert count_spans([tags], [tags], scheme=Scheme.BILOU).gold.sum() == spans
+    stray = [["B-PER", "O", "O"]], [["B-PER", "O", "I-ORG"]]
+    assert count_spans(*stray).total().f1 == pytest.approx(66.6667, abs=1e-3)
+    assert count_spans(*stray, strict=True).total().f1 == 100
 
 
 @given(pairs())
-def test_counts_by_sentence_and_type_add_up(pair: tuple[list[list[str]], list[list[str]]]) -> None:
+def test_counts_by_sentence_and_type_add_up(pair: tuple[Tags, Tags]) -> None:
     gold, predicted = pair
     counts = count_spans(gold, predicted)
     for number, (wanted, found) in enumerate(zip(gold, predicted, strict=True)):
@@ -127,3 +209,28 @@ def test_other_sentences_are_refused() -> None:
 
 def test_holm_by_hand() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "b": 0.06, "c": 0.06}
+
+
+def test_chunks_of_replicates_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [system(seed, 0.6, 50) for seed in (1, 2)]
+    whole = resampled_f1(counts, seed=3, replicates=40)
+    monkeypatch.setattr("ner.score.bootstrap.CELLS", 350)
+    assert np.array_equal(resampled_f1(counts, seed=3, replicates=40), whole)
+
+
+def test_resampling_is_drawing_sentences_with_replacement() -> None:
+    counts = system(1, 0.6, 30)
+    counts[:, 1] = np.arange(30) % 3
+    draws = np.random.default_rng(5)
+    for value in resampled_f1([counts], seed=5, replicates=20)[0]:
+        matched, predicted, gold = counts[draws.integers(30, size=30)].sum(axis=0)
+        assert value == pytest.approx(200 * matched / (predicted + gold))
+
+
+def test_an_average_over_languages_is_narrower_than_its_parts() -> None:
+    parts = [[system(seed, 0.6)] for seed in (1, 2, 3, 4)]
+    whole, replicates = average(parts, seed=3)
+    assert whole.mean == pytest.approx(np.mean([interval(part, seed=1).mean for part in parts]))
+    alone = interval(parts[0], seed=3)
+    assert whole.high - whole.low == pytest.approx((alone.high - alone.low) / 2, rel=0.2)
+    assert np.array_equal(average(parts, seed=3)[1], replicates)

@@ -5,18 +5,26 @@ here only the masked ones do, which gives the same loss. What is trained is the 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from extend.architectures import architecture_of
+from extend.attention import attention_inputs
 from extend.masking import MaskedBatch
+from extend.pretrain.keeping import Keeper
+from extend.pretrain.objectives.cpu_attention import attention_for_cpu
+from extend.pretrain.objectives.cross_entropy import fused_cross_entropy
+from extend.pretrain.objectives.vocabulary import AbstractVocabulary
 
 
 class Losses(NamedTuple):
-    """Means over predictions (nats) and over pairs; `total` is what is differentiated."""
+    """Means over predictions (nats) and over pairs; `total` is what is differentiated: both, and what keepers
+    add."""
 
     total: Tensor
     mlm: Tensor
@@ -24,30 +32,26 @@ class Losses(NamedTuple):
 
 
 class AbstractObjective(nn.Module, ABC):
-    """A model and the way its tokens are embedded and predicted."""
+    """A model, the rows it reads and scores with, and what is added to its loss."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(
+        self, model: PreTrainedModel, vocabulary: AbstractVocabulary, keepers: Sequence[Keeper]
+    ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.vocabulary, self.keepers = model, vocabulary, tuple(keepers)
         self.architecture = architecture_of(model)
-        self.is_tied = self.architecture.output(model) is self.architecture.embedding(model)
-        self.has_bias = self.architecture.has_bias(model)
-
-    @abstractmethod
-    def embed(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
-        """Embeddings before positions and normalisation."""
-
-    @abstractmethod
-    def logits(self, prepared: Float[Tensor, "predictions hidden"]) -> Float[Tensor, "predictions vocab"]:
-        """Decoder scores of the whole vocabulary."""
 
     @abstractmethod
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that this objective trains, by a stable name."""
 
-    @abstractmethod
+    def embed(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
+        """Embeddings before positions and normalisation."""
+        return self.vocabulary.lookup(ids, None)
+
     def finish_(self) -> None:
         """Put what was trained back into the model."""
+        self.vocabulary.finish_()
 
     def forward(
         self, batch: MaskedBatch, *, predictions: int | None = None, pairs: int | None = None
@@ -58,16 +62,29 @@ class AbstractObjective(nn.Module, ABC):
         that the losses and gradients of the parts add up to those of the whole. A batch without predictions
         has loss 0, not NaN.
         """
-        inputs = {"attention_mask": batch.attention_mask, "token_type_ids": batch.segments}
-        given = {name: value for name, value in inputs.items() if value is not None}
-        hidden = self.architecture.encode(self.model, self.embed(batch.input_ids), **given)
+        divisor = max(1, batch.predictions if predictions is None else predictions)
+        shared = self.vocabulary.shared() if torch.is_grad_enabled() else None
+        given = attention_inputs(self.model, batch)
+        with attention_for_cpu(self.model):
+            embedded = self.vocabulary.lookup(batch.input_ids, shared)
+            hidden = self.architecture.encode(self.model, embedded, **given)
         rows = hidden.flatten(0, 1).index_select(0, batch.positions)
-        scores = self.logits(self.architecture.prepare(self.model, rows)).float()
-        summed = nn.functional.cross_entropy(scores, batch.targets, reduction="sum")
-        mlm = summed / max(1, len(batch.targets) if predictions is None else predictions)
+        prepared = self.architecture.prepare(self.model, rows)
+        tables, targets = self.vocabulary.tables(), self.vocabulary.places(batch.targets)
+        mlm = fused_cross_entropy(prepared, tables, targets, divisor=divisor, shared=shared)
+        total = mlm
+        for keeper in self.keepers:
+            total = total + keeper.loss(
+                batch, lambda chosen: self._scores(prepared[chosen]), predictions=divisor
+            )
         if batch.next_sentence is None:
-            return Losses(mlm, mlm, None)
+            return Losses(total, mlm, None)
         pair_scores = self.architecture.next_sentence_logits(self.model, hidden).float()
         summed = nn.functional.cross_entropy(pair_scores, batch.next_sentence, reduction="sum")
         nsp = summed / (len(batch.next_sentence) if pairs is None else pairs)
-        return Losses(mlm + nsp, mlm, nsp)
+        return Losses(total + nsp, mlm, nsp)
+
+    def _scores(self, prepared: Float[Tensor, "chosen width"]) -> Float[Tensor, "chosen ids"]:
+        """Logits over all that the softmax runs over, with their graph."""
+        tables = self.vocabulary.tables()
+        return torch.cat([nn.functional.linear(prepared, *table) for table in tables], dim=-1)

@@ -1,32 +1,36 @@
 """Every weight is trained."""
 
+from collections.abc import Sequence
 from typing import final
 
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from extend.pretrain.keeping import Keeper
 from extend.pretrain.objectives.abstract import AbstractObjective
+from extend.pretrain.objectives.vocabulary import ChosenRows, WholeVocabulary
 
 
 @final
 class AllWeights(AbstractObjective):
-    """Trains everything; where input embedding and decoder are tied they are one parameter."""
+    """Trains everything; where input embedding and decoder are tied they are one parameter.
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(model)
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
+    With `active`, ids in ascending order, the softmax runs over their rows and biases alone, and no others
+    are trained, nor decayed: they keep their bits.
+    """
 
-    def embed(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq hidden"]:
-        return nn.functional.embedding(ids, self.architecture.embedding(self.model))
-
-    def logits(self, prepared: Float[Tensor, "predictions hidden"]) -> Float[Tensor, "predictions vocab"]:
-        weight, bias = self.architecture.output(self.model), self.architecture.bias(self.model)
-        return nn.functional.linear(prepared, weight, bias)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        active: Int[Tensor, " active"] | None = None,
+        keepers: Sequence[Keeper] = (),
+    ) -> None:
+        model.requires_grad_(True)
+        vocabulary = WholeVocabulary(model) if active is None else ChosenRows(model, active)
+        super().__init__(model, vocabulary, keepers)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        return dict(self.model.named_parameters())
-
-    def finish_(self) -> None:
-        return None
+        own = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        return own | self.vocabulary.trained()

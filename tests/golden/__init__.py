@@ -1,0 +1,1 @@
+"""Numbers that only a change of method may move."""
