@@ -1,17 +1,22 @@
 """First values for 30,000 new rows of a base of mBERT's shape: time and memory of each method.
 
-    EXTEND_DATA=/path/to/data python benchmarks/grow.py
+    EXTEND_DATA=/path/to/data python benchmarks/grow.py [--whole]
 
 mBERT's real vocabulary with random rows of its shape (119,547 x 768, float32), and the pieces that extend
 learns from the Kinyarwanda text. Vectors of the pieces are trained once, then given. Every method runs in a
 process of its own; its time is that of the call, its memory the peak above what the base and the vectors
 take (Linux says it). The rows of `focus` are checked against FOCUS's formula in plain numpy with a full sort.
+
+`--whole` measures the command instead: `extend grow` from the raw text to the published model, its
+vocabulary learned in between, for a BertForPreTraining of mBERT's shape. Memory is the peak of its largest
+process, and its ratio to the size of the grown weights.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,7 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 BASE_STD, HIDDEN, CHECKED = 0.02, 768, 200
+CONFIG = "mbert_config.json"
 METHODS = ("paper", "subword", "focus", "focus-many")
+WHOLE = METHODS[:3]
 MANY_ANCHORS = 20_000
 
 
@@ -167,6 +174,52 @@ def memory(field: str) -> int:
     return int(re.findall(rf"^{field}:\s*(\d+) kB$", status, re.MULTILINE)[0])
 
 
+def make_base(data: Path, folder: Path) -> dict[str, Any]:
+    """A checkpoint of mBERT's shape and vocabulary with random weights."""
+    import torch
+    from transformers import BertConfig, BertForPreTraining
+
+    from extend.tokenizer import new_wordpiece_tokenizer
+
+    torch.manual_seed(1)
+    config = BertConfig(**json.loads((data / "vocab" / CONFIG).read_text(encoding="utf-8")))
+    BertForPreTraining(config).save_pretrained(folder)
+    vocabulary = (data / "vocab" / "mbert_vocab.txt").read_text(encoding="utf-8")
+    (folder / "vocab.txt").write_text(vocabulary, encoding="utf-8")
+    new_wordpiece_tokenizer(vocabulary.split("\n")[:-1]).save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return {"bytes": (folder / "model.safetensors").stat().st_size}
+
+
+def whole(data: Path, folder: Path, methods: Sequence[str], size: int) -> None:
+    """The command, a process a method; this process stays small, for its children start as its copies."""
+    base = folder / "base"
+    base.mkdir()
+    run(base, "base")
+    for method in methods:
+        target = folder / method
+        command = ["grow", "--lang", "rw", "--run", str(target), "--base", str(base), "--init", method]
+        command += ["--corpus", str(data / "text" / "rw.txt"), "--set", f"vocab.size={size}", "--offline"]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "extend.cli", *command, "--format", "json"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"extend grow --init {method} failed: {os.waitstatus_to_exitcode(status)}")
+        weights = (target / "grown" / "model.safetensors").stat().st_size
+        seconds = json.loads((target / "grown" / "report.json").read_text(encoding="utf-8"))["seconds"]
+        print(
+            f"{method:10}  {time.perf_counter() - started:6.1f} s, {seconds:.1f} of them growing; "
+            f"{used.ru_maxrss / 1024:.0f} MiB, {used.ru_maxrss * 1024 / weights:.2f} times the weights",
+            flush=True,
+        )
+        shutil.rmtree(target)
+
+
 def run(folder: Path, part: str) -> dict[str, Any]:
     """One part in a process of its own."""
     program = [sys.executable, __file__, "--part", part, "--folder", str(folder)]
@@ -195,18 +248,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["train", *METHODS])
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--part", choices=["base", "train", *METHODS], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--whole", action="store_true", help="the command, for paper, subword and focus")
     parser.add_argument("--size", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     given = parser.parse_args()
+    data = Path(os.environ["EXTEND_DATA"])
+    if given.part == "base":
+        print(json.dumps(make_base(data, given.folder)))
+        return
     if given.part:
         result = train(given.folder) if given.part == "train" else start_rows(given.folder, given.part)
         print(json.dumps(result))
         return
-    data = Path(os.environ["EXTEND_DATA"])
     with tempfile.TemporaryDirectory() as name:
+        if given.whole:
+            chosen = [method for method in given.methods if method in WHOLE]
+            whole(data, Path(name), chosen, given.size)
+            return
         prepare(data / "text" / "rw.txt", data / "vocab" / "mbert_vocab.txt", Path(name), given.size)
         report(Path(name), given.methods, given.rounds)
 
