@@ -1,15 +1,20 @@
-"""Several heads, one a seed, trained side by side on the same word vectors."""
+"""Several heads, one a seed, side by side on the same word vectors."""
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
+from ner.features import LiveFeatures
+from ner.tagger import TaggerSettings
 from ner.train import LabelledFeatures, TrainedHead, TrainSettings, train_tagger
 
 SeedEpochDone = Callable[[int, int, float, float], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class _StoppedError(Exception):
@@ -20,16 +25,18 @@ def train_heads(
     train: LabelledFeatures,
     dev: LabelledFeatures,
     *,
-    tag_names: Sequence[str],
+    tagger: TaggerSettings,
     settings: TrainSettings,
     first_seed: int = 1,
+    oracles: Mapping[str, LabelledFeatures] | None = None,
     device: torch.device | None = None,
     on_epoch: SeedEpochDone | None = None,
 ) -> list[TrainedHead]:
     """Train `settings.seeds` heads, with seeds from `first_seed` on; see `ner.train.train_tagger`.
 
     On the CPU each head computes in one thread, as many at once as torch may use threads. That is faster
-    than one head on all of them, and makes every head the same whatever their number.
+    than one head on all of them, and makes every head the same whatever their number. When vectors are
+    computed anew, with dropout of the encoder, one head is trained after the other on all threads.
 
     Args:
         on_epoch: is told seed, epoch (from 1), mean loss a sentence, dev F1; one call at a time, from the
@@ -40,6 +47,7 @@ def train_heads(
     """
     place = device or torch.device("cpu")
     stop, telling = threading.Event(), threading.Lock()
+    live = isinstance(train.features, LiveFeatures)
 
     def train_one(seed: int) -> TrainedHead:
         def told(epoch: int, loss: float, f1: float) -> None:
@@ -52,21 +60,51 @@ def train_heads(
         if stop.is_set():
             raise _StoppedError
         try:
-            return train_tagger(
-                train, dev, tag_names=tag_names, settings=settings, seed=seed, on_epoch=told, device=place
-            )
+            with _encoder_chance(seed, place) if live else contextlib.nullcontext():
+                return train_tagger(
+                    train,
+                    dev,
+                    tagger=tagger,
+                    settings=settings,
+                    seed=seed,
+                    oracles=oracles,
+                    on_epoch=told,
+                    device=place,
+                )
         except BaseException:
             stop.set()
             raise
 
     seeds = range(first_seed, first_seed + settings.seeds)
-    workers = 1 if place.type != "cpu" else min(settings.seeds, torch.get_num_threads())
-    with _one_thread_each(place), ThreadPoolExecutor(workers, thread_name_prefix="ner-head") as pool:
-        futures = [pool.submit(train_one, seed) for seed in seeds]
+    return side_by_side(train_one, seeds, place, one_by_one=live, stop=stop)
+
+
+def side_by_side(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    place: torch.device,
+    *,
+    one_by_one: bool = False,
+    stop: threading.Event | None = None,
+) -> list[Result]:
+    """`work` on every item, in order: on the CPU in as many threads as torch has, one thread of torch each.
+
+    Args:
+        one_by_one: one after the other, each on all threads.
+        stop: is set when one fails or the caller is interrupted.
+
+    Raises what the first item that failed by itself raised, when all have ended.
+    """
+    halt = stop or threading.Event()
+    if one_by_one or place.type != "cpu":
+        return [work(item) for item in items]
+    workers = max(1, min(len(items), torch.get_num_threads()))
+    with _one_thread_each(), ThreadPoolExecutor(workers, thread_name_prefix="ner-head") as pool:
+        futures = [pool.submit(work, item) for item in items]
         try:
             return [future.result() for future in futures]
         except BaseException as error:
-            stop.set()
+            halt.set()
             pool.shutdown(wait=True, cancel_futures=True)
             if not isinstance(error, _StoppedError):
                 raise
@@ -75,10 +113,15 @@ def train_heads(
 
 
 @contextlib.contextmanager
-def _one_thread_each(place: torch.device) -> Iterator[None]:
-    if place.type != "cpu":
+def _encoder_chance(seed: int, place: torch.device) -> Iterator[None]:
+    """The encoder's dropout draws from torch's global generators: seed them, and leave them as they were."""
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
         yield
-        return
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -8,11 +8,12 @@ import typer
 from rich.console import RenderableType
 
 from extend.cli.command import Call, Result, command
+from extend.cli.ner_data import NerFiles, data_text
+from extend.cli.ner_method import NerMethod
 from extend.cli.output import every_value, facts, table, with_interval
-from extend.cli.runs import open_run, per_language
+from extend.cli.runs import open_run
 
 _PANEL = "Evaluation"
-_Files = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -42,14 +43,6 @@ def register(app: typer.Typer) -> None:
     )(ner_compare)
 
 
-def _per_language_files(**options: _Files) -> dict[str, str]:
-    return {
-        f"ner.data.{code}.{split}": paths[-1]
-        for split, values in options.items()
-        for code, paths in per_language(values, option=f"--{split}").items()
-    }
-
-
 def ner_eval(
     call: Call,
     *,
@@ -59,15 +52,15 @@ def ner_eval(
     supervised: Annotated[bool, typer.Option("--supervised", help="Train on the target language.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="Heads trained a setting.")] = None,
     source: Annotated[str | None, typer.Option(help="Language zero-shot heads are trained on.")] = None,
-    train: Annotated[_Files, typer.Option(metavar="LANG=PATH", help="Training file; repeatable.")] = None,
-    dev: Annotated[_Files, typer.Option(metavar="LANG=PATH", help="Selection file; repeatable.")] = None,
-    test: Annotated[_Files, typer.Option(metavar="LANG=PATH", help="Test file; repeatable.")] = None,
+    files: NerFiles,
+    method: NerMethod,
 ) -> Result:
-    """Train BiLSTM-CRF taggers on base and extended encoder; both protocols when neither is named."""
+    """Train taggers on base and extended encoder; zero-shot and supervised when no protocol is named."""
     settings: dict[str, Any] = {
         "ner.seeds": seeds,
         "ner.seed": call.talk.seed,
-        **_per_language_files(train=train, dev=dev, test=test),
+        **files.settings(),
+        **method.settings(),
     }
     if source is not None:
         from extend import languages
@@ -78,12 +71,10 @@ def ner_eval(
 
     if call.talk.dry_run:
         return recipe.check(run, "ner-eval")
-    both = zero_shot == supervised
+    both = zero_shot == supervised and (zero_shot or not method.few_shot)
     results = recipe.evaluate_ner(run, zero_shot or both, supervised or both, call.display)
-    if both:
-        return results
-    alone: Result = results["zero-shot" if zero_shot else "supervised"]
-    return alone
+    alone: list[Result] = list(results.values())
+    return results if both or len(alone) > 1 else alone[0]
 
 
 def _evaluation_text(result: Result) -> Iterable[RenderableType]:
@@ -94,6 +85,7 @@ def _evaluation_text(result: Result) -> Iterable[RenderableType]:
 
     for results in [result] if "encoders" in result else result.values():
         yield f"NER, {results['protocol']}\n"
+        yield from data_text(results)
         yield screen_text(results)
 
 

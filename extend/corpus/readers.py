@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from extend.archives import COMPRESSIONS
 from extend.corpus.accounts import Account, Fingerprint, ReadPolicy
-from extend.corpus.archives import COMPRESSIONS
 from extend.corpus.disk import fingerprints as fingerprints_of
 from extend.corpus.lines import MAX_LINE_BYTES, Decoder, line_blocks
 from extend.corpus.records import jsonl_texts

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from extend.archives import BROKEN, COMPRESSIONS, compression_of, is_begun, other_archive
 from extend.corpus.accounts import Account, ReadPolicy
-from extend.corpus.archives import BROKEN, COMPRESSIONS, compression_of, is_begun, other_archive
 from extend.corpus.disk import SteadyFile, changed
 from extend.errors import DataError, RefusedError, escaped
 from extend.store import as_extend_error

@@ -11,3 +11,4 @@ from extend.hub.pull import resolve_base as resolve_base
 from extend.hub.push import PushResult as PushResult
 from extend.hub.push import push_checkpoint as push_checkpoint
 from extend.hub.streaming import stream_dataset as stream_dataset
+from extend.hub.tagged import stream_tagged as stream_tagged

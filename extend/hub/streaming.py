@@ -5,10 +5,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
-from datasets.data_files import EmptyDatasetError
-from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
-
 from extend.errors import DataError, NetworkError, RefusedError, UsageError, escaped
 from extend.hub.connection import quiet, shown, told
 from extend.types import Document
@@ -28,7 +24,7 @@ def stream_dataset(spec: str, *, language: str = "und", column: str | None = Non
     """
     path, config, split = parse_spec(spec)
     with told(path), quiet():
-        records = iter(_opened(path, config, split))
+        records = iter(opened(path, config, split))
     found = column
     while True:
         with told(path), quiet():
@@ -54,7 +50,12 @@ def parse_spec(spec: str) -> tuple[str, str | None, str]:
     return path, config or None, split or "train"
 
 
-def _opened(path: str, config: str | None, split: str) -> Any:
+def opened(path: str, config: str | None, split: str) -> Any:
+    """The records of a dataset, one by one. Raises as `stream_dataset` does."""
+    from datasets import load_dataset  # half a second, for those who stream
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+
     try:
         return load_dataset(path, name=config, split=split, streaming=True)
     except DatasetNotFoundError as error:

@@ -8,7 +8,7 @@ from extend.config import expand
 from extend.corpus import find_files
 from extend.hub import resolve_base
 from extend.recipe.corpora import corpus_patterns, is_spooled
-from extend.recipe.evaluation import check_evaluation
+from extend.recipe.evaluation import check_evaluation, protocols_possible
 from extend.recipe.growing import check_growth
 from extend.recipe.pretraining import stages_of
 from extend.recipe.run import Run
@@ -30,7 +30,7 @@ def check(run: Run, stage: str) -> dict[str, Any]:
         "pretrain": (_base, _corpus, _inputs, _growth, _replay),
         "scratch": (_scratch,),
         "ner-eval": (check_evaluation,),
-        "run": (_base, _corpus, _inputs, _growth, _replay, check_evaluation),
+        "run": (_base, _corpus, _inputs, _growth, _replay, _evaluation),
         "report": (_done,),
     }
     run.check_folder()
@@ -62,6 +62,11 @@ def _inputs(run: Run) -> dict[str, Any]:
 def _growth(run: Run) -> dict[str, Any]:
     check_growth(run)
     return {"init": run.settings.grow.init, "bias": run.settings.grow.bias}
+
+
+def _evaluation(run: Run) -> dict[str, Any]:
+    """The whole chain leaves out an evaluation that it has no files for."""
+    return check_evaluation(run) if any(protocols_possible(run)) else {}
 
 
 def _replay(run: Run) -> dict[str, Any]:

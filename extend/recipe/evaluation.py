@@ -1,23 +1,28 @@
 """Encoders to NER scores: base beside extended (and the bilingual baseline, where there is one)."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from extend.config import NerData, expand
 from extend.errors import UsageError
 from extend.hub import resolve_base
 from extend.recipe.measures import measure_encoders
+from extend.recipe.ner_files import is_streamed, ner_files, ner_sources, ner_targets
+from extend.recipe.ner_method import feature_cache, further_encoders, ner_method
 from extend.recipe.run import OnProgress, Run, silent
-from ner.evaluate import TrainSettings, evaluate
 from ner.evaluate import check as check_sets
+from ner.evaluate import evaluate
 
 BILINGUAL = "bilingual"
 
 
 def encoders_of(run: Run) -> dict[str, Path]:
-    """Folders of the encoders to compare: `base`, `extended`, and `bilingual` where one was trained."""
+    """Folders of the encoders to compare: `base`, `extended`, `bilingual` where one was trained, and more.
+
+    When the run has no trained model yet, those of `ner.encoders` alone.
+    """
     if not (run.model / "config.json").is_file():
+        if run.settings.ner.encoders:
+            return further_encoders(run, {})
         raise UsageError(
             f"run {run.directory} has no trained model yet",
             name="E-STAGE",
@@ -26,36 +31,34 @@ def encoders_of(run: Run) -> dict[str, Path]:
     base = resolve_base(run.settings.base, revision=run.settings.revision)
     folders = {"base": base.directory, "extended": run.model}
     bilingual = run.directory / BILINGUAL / "model"
-    return {**folders, BILINGUAL: bilingual} if bilingual.is_dir() else folders
+    folders |= {BILINGUAL: bilingual} if bilingual.is_dir() else {}
+    return {**folders, **further_encoders(run, folders)}
 
 
 def evaluate_ner(
     run: Run, zero_shot: bool, supervised: bool, on_progress: OnProgress = silent
 ) -> dict[str, Any]:
-    """Train and test NER heads on every encoder; results under `ner/`. Returns results by protocol."""
-    wanted, results = run.settings.ner, dict[str, Any]()
-    settings = TrainSettings(
-        seeds=wanted.seeds,
-        epochs=wanted.epochs,
-        patience=wanted.patience,
-        batch_size=wanted.batch_size,
-        hidden_size=wanted.hidden_size,
-        layers=wanted.layers,
-        dropout=wanted.dropout,
-        learning_rate=wanted.learning_rate,
-        clip=wanted.clip,
-    )
+    """Train and test NER heads on every encoder; results under `ner/`. Returns results by protocol.
+
+    Few-shot protocols are those of `ner.few_shot`.
+    """
+    results = dict[str, Any]()
+    settings, method = ner_method(run.settings.ner)
     with run.held():
         encoders = encoders_of(run)
+        files = ner_files(run)
         for protocol in _protocols(run, zero_shot, supervised):
-            check_sets(encoders, ner_files(run), **protocol)
+            check_sets(encoders, files, **protocol)
         run.save_settings()
         for protocol in _protocols(run, zero_shot, supervised):
             results |= evaluate(
                 encoders,
-                ner_files(run),
+                files,
                 **protocol,
                 settings=settings,
+                method=method,
+                cache=feature_cache(run),
+                groups=run.settings.ner.groups or None,
                 out=run.ner,
                 on_progress=on_progress,
             )
@@ -64,29 +67,34 @@ def evaluate_ner(
 
 
 def check_evaluation(run: Run) -> dict[str, Any]:
-    """What `evaluate_ner` checks about the data given before any encoder is loaded. Writes nothing."""
-    files = ner_files(run)
-    for protocol in _protocols(run, *protocols_possible(run)):
-        check_sets({"base": run.model, "extended": run.model}, files, **protocol)
-    return {"ner": {language: {k: str(v) for k, v in splits.items()} for language, splits in files.items()}}
+    """What `evaluate_ner` checks about the data given before any encoder is loaded. Writes nothing.
+
+    Sets of the hub are named and not fetched, so what is in them is not looked at.
+    """
+    sources = ner_sources(run)
+    if not any(is_streamed(source) for splits in sources.values() for source in splits.values()):
+        files = ner_files(run)
+        for protocol in _protocols(run, *protocols_possible(run)):
+            check_sets({"base": run.model, "extended": run.model}, files, **protocol)
+    return {"ner": sources}
 
 
 def _protocols(run: Run, zero_shot: bool, supervised: bool) -> list[dict[str, Any]]:
     """What to ask for by protocol. Targets without a training set are tested zero-shot alone."""
     wanted, targets = run.settings.ner, ner_targets(run)
-    trained = [target for target in targets if target in wanted.data and wanted.data[target].train]
+    sources = ner_sources(run)
+    trained = [target for target in targets if "train" in sources.get(target, {})]
     common = {"source": wanted.source, "labels": wanted.labels, "first_seed": run.settings.ner_seed}
     asked = [(True, False, targets)] if zero_shot else []
     asked += [(False, True, trained or targets)] if supervised else []
-    return [
+    found = [
         {**common, "zero_shot": first, "supervised": second, "targets": languages}
         for first, second, languages in asked
-    ] or [{**common, "zero_shot": False, "supervised": False, "targets": targets}]
-
-
-def ner_targets(run: Run) -> list[str]:
-    """The languages to test on: `ner.targets`, by default the run's own."""
-    return run.settings.ner.targets or [run.language.code]
+    ]
+    if wanted.few_shot:
+        few_shot = {"few_shot": wanted.few_shot, "targets": trained or targets}
+        found.append({**common, "zero_shot": False, "supervised": False, **few_shot})
+    return found or [{**common, "zero_shot": False, "supervised": False, "targets": targets}]
 
 
 def protocols_possible(run: Run) -> tuple[bool, bool]:
@@ -95,12 +103,3 @@ def protocols_possible(run: Run) -> tuple[bool, bool]:
     there = [target for target in ner_targets(run) if target in data]
     source = data.get(run.settings.ner.source)
     return bool(source and source.train and there), any(data[target].train for target in there)
-
-
-def ner_files(run: Run) -> dict[str, Mapping[str, Path]]:
-    """NER files by language and split, environment variables expanded."""
-    return {language: _paths(files) for language, files in run.settings.ner.data.items()}
-
-
-def _paths(files: NerData) -> Mapping[str, Path]:
-    return {split: Path(expand(path)) for split, path in files.model_dump(exclude_none=True).items()}

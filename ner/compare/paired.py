@@ -15,6 +15,9 @@ from ner.score import Ints, TagPair, difference, f1_of, holm, interval, verdict
 
 Runs = Mapping[str, Sequence[Path]]
 
+UNSCORED = ("last", "averaged", "target-dev-oracle", "source-dev")
+"""In names of files: predictions by weights that were selected in another way than those that are scored."""
+
 
 def compare(first: Path, second: Path, *, gold: Path | None = None, seed: int = SEED) -> dict[str, Any]:
     """Paired bootstrap of `second` minus `first`.
@@ -22,7 +25,7 @@ def compare(first: Path, second: Path, *, gold: Path | None = None, seed: int = 
     Each is a file of predictions (columns word, gold, predicted; with `gold`, any file whose last tags are
     predicted ones); the common start of several seeds' files (`predictions/base-en-si` for
     `base-en-si-seed1.conll`, `base-en-si-seed2.conll`, ...); or a folder that ner-eval wrote, of which every
-    set both have is compared.
+    set both have is compared by its scored predictions, not by those of other selections of weights.
 
     Returns:
         `comparisons` {NAME: {first{f1_mean, f1_std, f1, ci95, seeds}, second{...}, f1, ci95, p, p_holm (over
@@ -70,6 +73,8 @@ def _runs(path: Path) -> Runs:
     runs: dict[str, list[Path]] = {}
     for file in files:
         runs.setdefault(file.stem.rpartition("-seed")[0], []).append(file)
+    for name in [f"{scored}-{other}" for scored in runs for other in UNSCORED]:
+        runs.pop(name, None)
     if not runs:
         raise PathError(
             f"no predictions at {path}",

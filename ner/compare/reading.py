@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extend.errors import DataError, escaped
-from ner.data import DATASETS, LocatedSentence, read_columns
+from ner.data import LocatedSentence, read_columns, reader_of, recognised
+from ner.data.opening import lines
 from ner.tags import Scheme, detect_scheme, split_tag
 
 CLOSED = frozenset("ESLUW")
@@ -16,10 +17,11 @@ def read_tags(path: Path) -> list[LocatedSentence]:
 
     Raises DataError E-NER-EMPTY when there is none, and what the reader raises.
     """
-    if path.suffix == ".jsonl":
-        sentences = list(DATASETS["jsonl"](path))
-    else:
+    format, _ = recognised(path)
+    if format == "conll":
         sentences = list(read_columns(path, tag=-2 if _ends_in_number(path) else -1))
+    else:
+        sentences = list(reader_of(format)(path))
     if not sentences:
         raise DataError(f"{path} has no sentence", name="E-NER-EMPTY")
     return sentences
@@ -35,11 +37,8 @@ def read_predictions(path: Path) -> tuple[list[LocatedSentence], list[LocatedSen
 
 def _ends_in_number(path: Path) -> bool:
     """Whether the first line of words ends in a number, as a confidence after the predicted tag does."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            line = next((line for line in file if line.strip() and not line.startswith("-DOCSTART-")), "")
-    except (OSError, UnicodeDecodeError):
-        return False  # the reader tells what is wrong
+    texts = (text for _, text in lines(path))
+    line = next((text for text in texts if text.strip() and not text.startswith("-DOCSTART-")), "")
     fields = line.split()
     try:
         float(fields[-1])

@@ -235,7 +235,7 @@ def test_a_reader_that_goes_away_is_not_an_error() -> None:
 
 def test_completion_knows_commands_and_options() -> None:
     for typed, offered in (
-        ("extend ner-", ["ner-eval", "ner-score", "ner-compare"]),
+        ("extend ner-", ["ner-eval", "ner-score", "ner-compare", "ner-tag"]),
         ("extend grow --in", ["--init"]),
     ):
         wanted = {

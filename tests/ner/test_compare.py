@@ -10,6 +10,10 @@ from seqeval.scheme import IOB2
 
 from extend.errors import DataError, PathError, UsageError
 from ner.compare import compare, score_files, score_tags
+from ner.compare.paired import UNSCORED
+from ner.evaluate.method import SELECTIONS
+from ner.report.tables import prediction_name
+from ner.results import Outcome
 from tests.oracles import conlleval
 
 GOLD = "Ada\tB-PER\nLove\tI-PER\nsang\tO\n\nOslo\tB-LOC\n"
@@ -224,6 +228,7 @@ def test_compare_folders_by_name(tmp_path: Path) -> None:
             text = rows([number < hits + seed for number in range(100)])
             write(tmp_path / folder / "predictions" / f"base-en-si-seed{seed}.conll", text)
             write(tmp_path / folder / "predictions" / f"ext-en-si-seed{seed}.conll", text)
+            write(tmp_path / folder / "predictions" / f"ext-en-si-last-seed{seed}.conll", text)
     found = compare(tmp_path / "one", tmp_path / "two")["comparisons"]
     assert found.keys() == {"base-en-si", "ext-en-si"}
     assert all(one["first"]["seeds"] == 2 and one["f1"] > 0 for one in found.values())
@@ -248,3 +253,11 @@ def test_compare_refuses_what_is_no_pair(tmp_path: Path) -> None:
     two_columns = write(tmp_path / "two.conll", "a\tO\n")
     with pytest.raises(DataError, match="not a line of a CoNLL file"):
         compare(two_columns, two_columns)
+
+
+def test_the_names_of_other_selections_are_those_that_are_written() -> None:
+    written = {
+        prediction_name(Outcome("e", "en", "si", 1, (), 0.0, 1, selection=name), scored=False)
+        for name in SELECTIONS
+    }
+    assert written == {f"e-en-si-{name}-seed1.conll" for name in UNSCORED}

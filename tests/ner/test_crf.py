@@ -1,6 +1,7 @@
 """The CRF against enumeration of all paths, against pytorch-crf, and under constraints."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchcrf import CRF
 
-from ner.crf import FORBIDDEN, LinearChainCRF
-from ner.tagger import constrained_crf
-from ner.tags import illegal_transitions, tag_names
+from ner.crf import FORBIDDEN, IndependentTags, LinearChainCRF
+from ner.crf.sums import _in_log_space, _scaled, normalised
+from ner.tagger import SCHEMES, Tagger, TaggerSettings
+from ner.tags import illegal_transitions
 from tests.oracles import crf as oracle
+
+LABELS = ("LOC", "ORG", "PER")
+
+
+def constrained(labels: tuple[str, ...] = LABELS, **choices: Any) -> tuple[LinearChainCRF, tuple[str, ...]]:
+    """The output layer of a tagger of these choices and its tags."""
+    tagger = Tagger(TaggerSettings(4, labels, hidden_size=2, layers=1, **choices))
+    return tagger.output, tagger.tag_names
 
 
 def random_crf(tags: int, seed: int, *, forbid: float = 0.0) -> LinearChainCRF:
@@ -24,7 +34,7 @@ def random_crf(tags: int, seed: int, *, forbid: float = 0.0) -> LinearChainCRF:
     return crf
 
 
-def scores(crf: LinearChainCRF) -> tuple[list, list, list]:
+def scores_of(crf: LinearChainCRF) -> tuple[list, list, list]:
     return (
         (crf.crf.start_transitions + crf.start_penalty).tolist(),
         (crf.crf.transitions + crf.penalty).tolist(),
@@ -51,20 +61,22 @@ def test_likelihood_decoding_and_marginals_are_those_of_enumeration(
     marginals = crf.marginals(emissions, size)
     for row, length in enumerate(lengths):
         lattice = emissions[row, :length].tolist()
-        expected = oracle.log_likelihood(gold[row, :length].tolist(), lattice, *scores(crf))
+        expected = oracle.log_likelihood(gold[row, :length].tolist(), lattice, *scores_of(crf))
         assert likelihood[row].item() == pytest.approx(expected, abs=1e-9)
-        assert tuple(decoded[row, :length].tolist()) == oracle.best_path(lattice, *scores(crf))
+        assert tuple(decoded[row, :length].tolist()) == oracle.best_path(lattice, *scores_of(crf))
         torch.testing.assert_close(
             marginals[row, :length],
-            torch.tensor(oracle.marginals(lattice, *scores(crf)), dtype=torch.float64),
+            torch.tensor(oracle.marginals(lattice, *scores_of(crf)), dtype=torch.float64),
         )
         assert not marginals[row, length:].any()
         assert not decoded[row, length:].any()
 
 
-def test_gradients_by_finite_differences() -> None:
+@pytest.mark.parametrize("scale", [1.0, 150.0])
+def test_gradients_by_finite_differences(scale: float) -> None:
+    """At the larger scale sums are taken in log space."""
     crf = random_crf(3, 1, forbid=0.3)
-    emissions = torch.randn(3, 4, 3, dtype=torch.float64, requires_grad=True)
+    emissions = (scale * torch.randn(3, 4, 3, dtype=torch.float64)).requires_grad_()
     lengths = torch.tensor([4, 1, 3])
     gold = crf.decode(emissions, lengths)
     parameters = tuple(crf.parameters())
@@ -75,54 +87,118 @@ def test_gradients_by_finite_differences() -> None:
     assert torch.autograd.gradcheck(likelihood, (emissions, *parameters))
 
 
-def test_equals_pytorch_crf_when_nothing_is_forbidden() -> None:
+@pytest.mark.parametrize("tags", [1, 9, 17])
+@pytest.mark.parametrize("steps", [1, 30])
+def test_equals_pytorch_crf_when_nothing_is_forbidden(tags: int, steps: int) -> None:
     torch.manual_seed(0)
-    crf, reference = LinearChainCRF(9), CRF(9, batch_first=True)
+    crf, reference = LinearChainCRF(tags), CRF(tags, batch_first=True)
     reference.load_state_dict(crf.crf.state_dict())
-    emissions = torch.randn(16, 30, 9)
-    lengths = torch.randint(1, 31, (16,))
-    lengths[0] = 30
-    mask = torch.arange(30) < lengths[:, None]
-    gold = torch.randint(9, (16, 30))
-    torch.testing.assert_close(
-        crf.log_likelihood(emissions, gold, lengths), reference(emissions, gold, mask, reduction="none")
-    )
+    emissions = torch.randn(16, steps, tags)
+    lengths = torch.randint(1, steps + 1, (16,))
+    lengths[0] = steps
+    mask = torch.arange(steps) < lengths[:, None]
+    gold = torch.randint(tags, (16, steps))
+    mine, theirs = emissions.clone().requires_grad_(), emissions.clone().requires_grad_()
+    weight = torch.randn(16)
+    likelihood = crf.log_likelihood(mine, gold, lengths)
+    expected = reference(theirs, gold, mask, reduction="none")
+    torch.testing.assert_close(likelihood, expected, atol=1e-4, rtol=1e-5)
+    (likelihood * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad, atol=2e-5, rtol=1e-4)
+    for own, other in zip(crf.crf.parameters(), reference.parameters(), strict=True):
+        wanted = torch.zeros_like(own) if other.grad is None else other.grad
+        torch.testing.assert_close(own.grad, wanted, atol=1e-4, rtol=1e-4)
     decoded = crf.decode(emissions, lengths)
-    expected = reference.decode(emissions, mask)
-    assert [decoded[row, :length].tolist() for row, length in enumerate(lengths)] == expected
+    assert [decoded[row, :length].tolist() for row, length in enumerate(lengths)] == reference.decode(
+        emissions, mask
+    )
 
 
-def test_decodes_are_never_illegal() -> None:
-    names = tag_names(["PER", "LOC", "ORG"])
+@pytest.mark.parametrize("head", ["bilstm-crf", "bilstm-softmax", "linear"])
+@pytest.mark.parametrize("scheme", ["IOB2", "BIOUL"])
+@pytest.mark.parametrize("constrain", ["train", "decode"])
+def test_decodes_are_never_illegal(head: str, scheme: str, constrain: str) -> None:
+    """Of 10,000 sentences over all parameters none."""
     torch.manual_seed(0)
-    crf = constrained_crf(names)
-    emissions = 40 * torch.randn(400, 12, len(names))
-    lengths = torch.randint(1, 13, (400,))
-    decoded = crf.decode(emissions, lengths)
-    sentences = [[names[tag] for tag in decoded[row, :length].tolist()] for row, length in enumerate(lengths)]
-    assert sum(map(illegal_transitions, sentences)) == 0
-    unconstrained = LinearChainCRF(len(names)).decode(emissions, lengths)
-    assert any(
-        illegal_transitions([names[tag] for tag in unconstrained[row, :length].tolist()])
-        for row, length in enumerate(lengths)
-    )
+    output, names = constrained(head=head, scheme=scheme, constrain=constrain)
+    emissions = 40 * torch.randn(850, 12, len(names))
+    lengths = torch.randint(1, 13, (850,))
+
+    def illegal(decoded: torch.Tensor) -> int:
+        rows = [decoded[row, :length].tolist() for row, length in enumerate(lengths)]
+        return sum(illegal_transitions([names[tag] for tag in row], scheme=SCHEMES[scheme]) for row in rows)
+
+    assert illegal(output.decode(emissions, lengths)) == 0
+    free, _ = constrained(head=head, scheme=scheme, constrain="none")
+    assert illegal(free.decode(emissions, lengths)) > 0
 
 
-def test_peaked_emissions_and_constraints_give_finite_gradients() -> None:
-    names = tag_names(["PER"])
-    crf = constrained_crf(names)
-    emissions = (120 * torch.randn(8, 10, len(names))).requires_grad_()
-    lengths = torch.full((8,), 10)
-    loss = -crf.log_likelihood(emissions, crf.decode(torch.randn(8, 10, len(names)), lengths), lengths).sum()
-    loss.backward()
-    assert emissions.grad is not None
-    assert torch.isfinite(emissions.grad).all()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in crf.parameters())
+@pytest.mark.parametrize("scheme", ["IOB2", "BIOUL"])
+@pytest.mark.parametrize("scale", [5.0, 120.0])
+def test_peaked_emissions_and_constraints_are_exact(scheme: str, scale: float) -> None:
+    """A product of probabilities underflows here: likelihood and gradients are those of fp64 in log space."""
+    torch.manual_seed(0)
+    crf, names = constrained(scheme=scheme)
+    crf = crf.double()
+    emissions = scale * torch.randn(8, 10, len(names), dtype=torch.float64)
+    lengths = torch.tensor([10, 9, 8, 7, 3, 2, 1, 10])
+    gold = crf.decode(torch.randn_like(emissions), lengths)
+    emissions.requires_grad_()
+    likelihood = crf.log_likelihood(emissions, gold, lengths)
+    likelihood.sum().backward()
+    own = [crf.crf.start_transitions, crf.crf.transitions, crf.crf.end_transitions]
+    weights = [one.detach() for one in own]
+    found = [emissions.grad, *(one.grad for one in own)]
+    again = emissions.detach().clone().requires_grad_()
+    leaves = [one.clone().requires_grad_() for one in weights]
+    start, transitions, end = leaves
+    reference = CRF(len(names), batch_first=True).double()
+    parameters = {
+        "start_transitions": start + crf.start_penalty,
+        "transitions": transitions + crf.penalty,
+        "end_transitions": end + crf.end_penalty,
+    }
+    mask = torch.arange(10) < lengths[:, None]
+    call = (again, gold, mask)
+    expected = torch.func.functional_call(reference, parameters, call, {"reduction": "none"})
+    torch.testing.assert_close(likelihood, expected, rtol=1e-9, atol=1e-9)
+    for mine, theirs in zip(found, torch.autograd.grad(expected.sum(), [again, *leaves]), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_a_path_that_is_improbable_and_then_the_only_one_is_not_lost() -> None:
+    """The one state from which the second tag can be reached has e^-900 of the first word's probability."""
+    allowed = torch.tensor([[True, False], [True, True]])
+    crf = LinearChainCRF(2, allowed=allowed).double()
+    for parameter in crf.parameters():
+        torch.nn.init.zeros_(parameter)
+    emissions = torch.tensor([[[900.0, 0.0], [0.0, 2000.0]]], dtype=torch.float64)
+    lengths = torch.tensor([2])
+    scores = (torch.zeros(2).double(), crf.penalty.double(), torch.zeros(2).double())
+    assert _scaled(normalised(emissions), scores, lengths, pairs=True) is None
+    likelihood = crf.log_likelihood(emissions, torch.tensor([[1, 1]]), lengths)
+    assert likelihood.item() == pytest.approx(0, abs=1e-9)
+    assert crf.marginals(emissions, lengths)[0, :, 1].tolist() == pytest.approx([1, 1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(0, 9999), st.booleans())
+def test_both_ways_of_summing_agree(tags: int, steps: int, seed: int, forbid: bool) -> None:
+    crf = random_crf(tags, seed, forbid=0.3 if forbid else 0.0)
+    emissions = normalised(2 * torch.randn(3, steps, tags, dtype=torch.float64))
+    lengths = torch.randint(1, steps + 1, (3,))
+    scores = tuple(torch.tensor(one, dtype=torch.float64) for one in scores_of(crf))
+    fast, slow = (way(emissions, scores, lengths, pairs=True) for way in (_scaled, _in_log_space))
+    assert fast is not None
+    inside = torch.arange(steps) < lengths[:, None]
+    torch.testing.assert_close(fast.total, slow.total)
+    torch.testing.assert_close(fast.chances[inside], slow.chances[inside])
+    torch.testing.assert_close(fast.pairs, slow.pairs)
 
 
 def test_forbidden_transitions_have_no_mass() -> None:
-    names = tag_names(["PER"])
-    crf = constrained_crf(names)
+    crf, names = constrained(("PER",))
     stray = torch.tensor([[0, names.index("I-PER")]])
     assert crf.log_likelihood(torch.zeros(1, 2, 3), stray, torch.tensor([2])).item() < FORBIDDEN / 2
     total = sum(
@@ -167,3 +243,42 @@ def test_bad_input_is_refused() -> None:
         crf.log_likelihood(emissions, torch.tensor([[0, -100, 1, 1]]), torch.tensor([4]))
     with pytest.raises(ValueError, match="expected shape"):
         LinearChainCRF(3, allowed=torch.ones(2, 2, dtype=torch.bool))
+
+
+def test_independent_tags_are_a_crf_without_transitions() -> None:
+    torch.manual_seed(0)
+    softmax, crf = IndependentTags(5), LinearChainCRF(5, start_end=False)
+    torch.nn.init.zeros_(crf.crf.transitions)
+    emissions = torch.randn(4, 6, 5)
+    lengths, gold = torch.tensor([6, 1, 3, 5]), torch.randint(5, (4, 6))
+    for call in ("log_likelihood", "decode", "marginals"):
+        given_ = (emissions, gold, lengths) if call == "log_likelihood" else (emissions, lengths)
+        torch.testing.assert_close(getattr(softmax, call)(*given_), getattr(crf, call)(*given_))
+    assert not list(softmax.parameters())
+
+
+def test_constraints_in_decoding_alone_leave_the_likelihood_free() -> None:
+    torch.manual_seed(0)
+    crf, names = constrained(("PER",), constrain="decode", start_end=False, initial="xavier")
+    assert not crf.crf.start_transitions.any()
+    assert not crf.crf.start_transitions.requires_grad
+    assert crf.crf.transitions.abs().max() > 0.1  # uniform within 0.1 otherwise
+    stray = torch.tensor([[0, names.index("I-PER")]])
+    free = LinearChainCRF(len(names))
+    free.load_state_dict(crf.state_dict())
+    emissions, lengths = torch.randn(1, 2, len(names)), torch.tensor([2])
+    free.penalty.zero_(), free.start_penalty.zero_(), free.end_penalty.zero_()
+    torch.testing.assert_close(
+        crf.log_likelihood(emissions, stray, lengths), free.log_likelihood(emissions, stray, lengths)
+    )
+    assert crf.marginals(emissions, lengths)[0, 0, names.index("I-PER")] < 1e-9
+    assert free.marginals(emissions, lengths)[0, 0, names.index("I-PER")] > 1e-3
+
+
+def test_a_forbidden_path_has_a_finite_gradient() -> None:
+    crf, names = constrained(("PER",))
+    emissions = torch.zeros(1, 2, len(names), requires_grad=True)
+    stray = torch.tensor([[0, names.index("I-PER")]])
+    (-crf.log_likelihood(emissions, stray, torch.tensor([2])).sum()).backward()
+    assert torch.isfinite(emissions.grad).all()
+    assert torch.isfinite(crf.crf.transitions.grad).all()

@@ -1,15 +1,23 @@
 """NER files: what is read, what is refused, and with which place in the message."""
 
+import gzip
+import importlib
+import inspect
 import json
+import os
+import pkgutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+import ner.data
 from extend.errors import DataError, PathError, UsageError
-from ner.data import DATASETS, read_data
-from ner.tags import Scheme, TaggedSentence, illegal_transitions, spans_of
+from ner.data import DATASETS, read_data, recognised
+from ner.files import NerFile
+from ner.tags import Scheme, Span, TaggedSentence, spans_of, tags_of
 
 
 def write(folder: Path, content: str | bytes, name: str = "a.conll") -> Path:
@@ -101,7 +109,8 @@ def test_malformed_lines_are_told_with_their_place(
     [
         ("{", "not JSON"),
         ("[" * 5000, "not JSON"),
-        ("3", "no list of strings named words or tokens"),
+        ("3", "not an object"),
+        ('{"words": [3], "tags": ["O"]}', "no list of strings named words or tokens"),
         ('{"words": ["a"]}', "no list of strings named tags or ner_tags"),
         ('{"words": ["a"], "tags": [0]}', "no list of strings named tags"),
         ('{"words": ["a"], "tags": []}', "1 words but 0 tags"),
@@ -173,72 +182,96 @@ def test_lines_in_are_words_out(
 
 
 def test_every_reader_is_registered_and_yields_located_words(tmp_path: Path) -> None:
-    import inspect
-
-    import ner.data as module
-
     readers = {
         function
-        for name, function in vars(module).items()
+        for module in pkgutil.iter_modules(ner.data.__path__, "ner.data.")
+        for name, function in vars(importlib.import_module(module.name)).items()
         if name.startswith("read_")
         and "LocatedSentence" in str(inspect.signature(function).return_annotation)
     }
     assert readers == set(DATASETS.values())
 
 
-def mutated(draw: st.DrawFn, content: bytes) -> bytes:
-    data = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(data)))
-        piece = draw(
-            st.sampled_from(
-                [
-                    b"\t",
-                    b" ",
-                    b"\n",
-                    b"\r",
-                    b"\x00",
-                    b"\xff",
-                    b"\xe2\x80\xae",
-                    b"B-",
-                    b"I-PER\n",
-                    b"\xc2\xa0",
-                    b"\n\n",
-                ]
-            )
-            | st.binary(max_size=3)
-        )
-        data[place : place + draw(st.integers(0, 3))] = piece
-    return bytes(data)
+def test_two_schemes_in_one_file_are_told_with_both_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, "a\tB-PER\nb\tE-PER\n\nc\tO\nd\tU-LOC\n")
+    with pytest.raises(DataError, match=f"{path}:5: tags of BIOES \\(E\\) and of BILOU") as caught:
+        read_data(path)
+    assert caught.value.why == "U- stands there, E- in line 2"
 
 
-@st.composite
-def damaged_files(draw: st.DrawFn) -> tuple[str, bytes]:
-    name, content = draw(
-        st.sampled_from(
-            [
-                ("a.conll", b"Ada\tB-PER\nsang\tO\n\nOslo\tB-LOC\n\n"),
-                ("a.conll", b"Ada NNP I-PER\nsang VB O\n\n-DOCSTART- X O\n\nOslo NNP I-LOC\n"),
-                ("a.jsonl", b'{"words": ["Ada", "sang"], "tags": ["B-PER", "O"]}\n'),
-            ]
-        )
+@pytest.mark.parametrize("scheme", Scheme)
+def test_every_scheme_is_read_without_loss(tmp_path: Path, scheme: Scheme) -> None:
+    spans = [Span(0, 1, "PER"), Span(1, 4, "LOC"), Span(5, 7, "PER")]
+    touching = [] if scheme is Scheme.IO else [Span(7, 8, "PER")]
+    tags = tags_of([*spans, *touching], 9, scheme=scheme)
+    text = "".join(f"w{place}\t{tag}\n" for place, tag in enumerate(tags))
+    data = read_data(write(tmp_path, text))
+    assert spans_of(data.sentences[0].tags, strict=True) == {*spans, *touching}
+    assert data.scheme is (Scheme.IOB1 if scheme is Scheme.IO else scheme)
+    assert data.repaired == 0
+
+
+def test_labels_are_renamed_left_out_and_kept_in_this_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "a\tB-GPE\nb\tB-LOC\nc\tI-LOC\nd\tB-OTH\ne\tB-PER\n")
+    data = read_data(NerFile(path, label_map={"GPE": "LOC", "LOC": "PLACE", "OTH": "O"}))
+    assert data.sentences[0].tags == ("B-LOC", "B-PLACE", "I-PLACE", "O", "B-PER")
+    assert data.found == {"GPE": 1, "LOC": 1, "OTH": 1, "PER": 1}
+    assert data.types == ("LOC", "PER", "PLACE")
+    merged = read_data(NerFile(path, label_map={"GPE": "LOC"}), keep=["LOC"])
+    assert merged.sentences[0].tags == ("B-LOC", "B-LOC", "I-LOC", "O", "O")  # the border stays
+    for name in ("B P", "P\u202eER", "x" * 65, "<b>"):
+        with pytest.raises(UsageError, match="not the name of an entity type") as caught:
+            read_data(NerFile(path, label_map={"PER": name}))
+        assert "\u202e" not in caught.value.message("ner-eval")
+
+
+def test_lone_surrogates_become_one_mark_each_and_nul_and_bidi_stay_in_words(tmp_path: Path) -> None:
+    record = (
+        r'{"words": ["a\ud800b", "\u0000", "\u202eabc", "\ud83d\ude00"], "tags": ["O", "B-PER", "O", "O"]}'
     )
-    return name, mutated(draw, content)
+    data = read_data(write(tmp_path, record, "a.jsonl"))
+    assert data.sentences[0].words == ("a\ufffdb", "\0", "\u202eabc", "\U0001f600")
 
 
-@settings(max_examples=300, deadline=None)
-@given(damaged_files())
-def test_damaged_files_are_read_or_told_never_a_traceback(
-    tmp_path_factory: pytest.TempPathFactory, case: tuple[str, bytes]
+@pytest.mark.parametrize("word", ["\u200b", "\ufe0f", "\u00ad", "\u200d", "\x00", "\x7f", "\ufeff"])
+def test_words_of_nothing_visible_stay_words(tmp_path: Path, word: str) -> None:
+    data = read_data(write(tmp_path, f"a\tO\n{word}\tB-PER\nb\tI-PER\n"))
+    assert data.sentences == (TaggedSentence(("a", word, "b"), ("O", "B-PER", "I-PER")),)
+
+
+def test_a_sentence_that_never_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ner.data.sentences.MAX_WORDS", 10)
+    with pytest.raises(DataError, match=r"a\.conll:11: a sentence of over 10 words"):
+        read_data(write(tmp_path, "a\tO\n" * 11))
+    assert read_data(write(tmp_path, "a\tO\n" * 10 + "\n" + "b\tO\n")).words == 11
+
+
+def test_nothing_is_read_from_a_pipe_or_a_line_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, content = case
-    path = write(tmp_path_factory.getbasetemp(), content, name)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PathError, match="not a regular file"):
+        read_data(tmp_path / "pipe")
+    monkeypatch.setattr("ner.data.opening.MAX_LINE_BYTES", 1 << 17)
+    with pytest.raises(DataError, match="a line of over 64 MiB"):
+        read_data(write(tmp_path, b"a" * (1 << 18)))
+    with pytest.raises(PathError):
+        read_data(Path(f"{tmp_path}/a\0b"))
+
+
+@pytest.mark.parametrize("name", ["a.conll", "a.jsonl"])
+def test_reading_holds_a_sentence_and_not_the_file(tmp_path: Path, name: str) -> None:
+    conll = "word\tO\nEntity\tB-PER\n\n"
+    record = '{"words": ["word", "Entity"], "tags": ["O", "B-PER"]}\n'
+    path = tmp_path / f"{name}.gz"
+    content = (record if name.endswith("jsonl") else conll).encode() * 30_000
+    path.write_bytes(gzip.compress(content, 1))
+    reader = DATASETS[recognised(path)[0]]
+    tracemalloc.start()
     try:
-        data = read_data(path)
-    except DataError as error:
-        first = error.message("ner-eval").split("\n")[0]
-        assert str(path) in first
-        assert first.isprintable()
-    else:
-        assert all(illegal_transitions(sentence.tags) == 0 for sentence in data.sentences)
-        assert data.words == sum(len(sentence.tags) for sentence in data.sentences)
+        sentences = sum(1 for _ in reader(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sentences == 30_000
+    assert peak < 4 << 20  # the sentences together take 12 MB

@@ -1,23 +1,10 @@
-"""TOML to frozen settings, strictly: every unknown key and bad value is told at once, with its place.
+"""The settings, table by table: frozen, strictly typed, every key with what it means."""
 
-The resolved settings are saved as `run.toml` in the run folder. TOML, because in YAML the language code
-`no` is a boolean. Paths may hold `$NAME` environment variables, which are expanded when they are used.
-"""
-
-import difflib
-import json
-import os
 import re
-import tomllib
-import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
-
-from extend.errors import PathError, UsageError, escaped
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -36,8 +23,6 @@ def _size(value: Any) -> Any:
 
 
 Size = Annotated[int | Literal["auto"], pydantic.BeforeValidator(_size)]
-
-MAX_CONFIG_BYTES = 1 << 20
 
 
 class Settings(pydantic.BaseModel):
@@ -171,15 +156,19 @@ class NerData(Settings):
     train: str | None = None
     dev: str | None = None
     test: str | None = None
+    format: str | None = Field(None, description="jsonl, conll:1:4, ...; default: as the content shows")
 
 
 class NerSettings(Settings):
     """`extend ner-eval`: the paper's protocol (BiLSTM-CRF on the frozen encoder)."""
 
-    data: dict[str, NerData] = Field(default_factory=dict, description="CoNLL files by language")
+    data: dict[str, NerData] = Field(default_factory=dict, description="files, or hf:DATASET, by language")
     source: str = Field("en", description="the language that zero-shot heads are trained on")
     targets: list[str] = Field(default_factory=list, description="default: the run's language")
     labels: list[str] = Field(default_factory=list, description="entity types kept; default all")
+    map: dict[str, str] = Field(
+        default_factory=dict, description="new names of entity types by old name; O: none"
+    )
     seeds: AtLeastOne = 5
     epochs: AtLeastOne = 75
     patience: AtLeastOne = 25
@@ -190,6 +179,36 @@ class NerSettings(Settings):
     learning_rate: Positive = 1e-3
     clip: Positive = 5.0
     seed: Count | None = Field(None, description="of the first head; default: the run's seed")
+    paper: bool = Field(False, description="EXTEND's released configuration; changed settings win")
+    encoders: dict[str, str] = Field(default_factory=dict, description="more encoders by name: folder or hub")
+    mode: Literal["frozen", "finetune"] = Field("frozen", description="finetune: train the encoder too")
+    encoder_layers: Literal["last", "mean", "mix"] = Field("last", description="mix: a trained one of all")
+    pooling: Literal["first", "mean"] = Field("first", description="vector of a word from its pieces")
+    window: AtLeastOne | None = Field(None, description="pieces read at once; default: at most 512")
+    precision: Literal["float32", "float16"] = Field("float32", description="of word vectors that are kept")
+    head: Literal["bilstm-crf", "bilstm-softmax", "linear"] = "bilstm-crf"
+    scheme: Literal["IOB2", "BIOUL"] = Field("IOB2", description="tags inside the head")
+    constrain: Literal["train", "decode", "none"] = Field(
+        "train", description="where illegal tag sequences are forbidden; train: in the loss too"
+    )
+    start_end: bool = Field(True, description="whether the CRF scores first and last tags")
+    pool: AtLeastOne = Field(20, description="batches within which sentences are sorted by length; 1: none")
+    select: list[Literal["source-dev", "target-dev oracle", "last", "averaged"]] = Field(
+        ["source-dev", "target-dev oracle", "last", "averaged"],
+        min_length=1,
+        description="the weights tested; the first are scored, the others told beside",
+    )
+    few_shot: list[AtLeastOne] = Field(
+        default_factory=list, description="sentences of the target beside the source's; a protocol each"
+    )
+    encoder_learning_rate: Positive = Field(5e-5, description="of the encoder, with mode finetune")
+    warmup: Fraction = Field(0.1, description="share of steps in which rates rise, with mode finetune")
+    groups: dict[str, list[str]] = Field(
+        default_factory=dict, description="languages averaged over, by name; default: all there are"
+    )
+    keep: Literal["best", "all", "none"] = Field("best", description="heads saved, for extend ner-tag")
+    cache: str = Field("", description="folder for word vectors; default: in the run folder; off: none")
+    cache_gib: Positive = Field(20.0, description="largest size of that folder")
 
 
 class RunSettings(Settings):
@@ -214,158 +233,3 @@ class RunSettings(Settings):
     @property
     def ner_seed(self) -> int:
         return self.seed if self.ner.seed is None else self.ner.seed
-
-
-def load_settings(
-    path: Path | None, overrides: Mapping[str, Any] | None = None, *, saved: Path | None = None
-) -> RunSettings:
-    """Read and check settings: defaults, `saved` (a run folder's run.toml), `path`, then `overrides`.
-
-    `overrides` maps dotted keys (`pretrain.steps`) to values. Later layers win key by key; lists and the
-    files of a language are replaced whole.
-
-    Raises PathError when a file cannot be read, UsageError naming every bad key and value.
-    """
-    tree: dict[str, Any] = {}
-    for layer in (saved, path):
-        if layer:
-            _merge(tree, _read_toml(layer))
-    for key, value in (overrides or {}).items():
-        _put(tree, key.split("."), value)
-    try:
-        return RunSettings.model_validate(tree)
-    except pydantic.ValidationError as error:
-        problems = [_told(problem) for problem in error.errors()]
-        where = str(path) if path else "the command line"
-        raise UsageError(
-            f"{where}: {problems[0]}" if len(problems) == 1 else f"{where}: {len(problems)} bad settings",
-            name="E-CONFIG-KEY" if any("unknown key" in problem for problem in problems) else "E-CONFIG",
-            why="" if len(problems) == 1 else "; ".join(problems),
-            done="nothing was read or written",
-            next="mend these keys and run the same command",
-        ) from error
-
-
-def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
-    """`["pretrain.steps=2000", "lang=ug"]` to a mapping; a value that is not TOML is taken as text."""
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {escaped(assignment)} is not KEY=VALUE", name="E-CONFIG")
-        try:
-            overrides[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            overrides[key] = value
-    return overrides
-
-
-def dump_toml(settings: RunSettings) -> str:
-    """The resolved settings as TOML; reading it back gives the same settings."""
-    return "\n".join(_dump_table("", settings.model_dump(exclude_none=True))).lstrip("\n") + "\n"
-
-
-def expand(path: str) -> str:
-    """Expand `~` and environment variables. Raises UsageError when a variable is not set."""
-    full = os.path.expandvars(os.path.expanduser(path))
-    if "$" in full:
-        raise UsageError(
-            f"path {escaped(path)} names an environment variable that is not set",
-            name="E-CONFIG",
-            next="set it, for example: export EXTEND_DATA=/path/to/data",
-        )
-    return full
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PathError(f"cannot read configuration {path}: {error.strerror}", name="E-PATH") from error
-    if len(data) > MAX_CONFIG_BYTES:
-        raise UsageError(f"configuration {path} is larger than 1 MiB", name="E-CONFIG")
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not valid TOML: {escaped(str(error), limit=120)}", name="E-CONFIG"
-        ) from error
-
-
-_WHOLE = {"replay", "languages", "watch"}
-_WHOLE_ENTRIES = {"data"}
-
-
-def _merge(tree: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Lay `layer` over `tree`: key by key, but what names the files of languages is replaced, not mixed."""
-    for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict) and key not in _WHOLE:
-            if key in _WHOLE_ENTRIES:
-                tree[key].update(value)
-            else:
-                _merge(tree[key], value)
-        else:
-            tree[key] = value
-
-
-def _put(tree: dict[str, Any], keys: Sequence[str], value: Any) -> None:
-    for key in keys[:-1]:
-        branch = tree.setdefault(key, {})
-        if not isinstance(branch, dict):
-            raise UsageError(f"{'.'.join(keys)}: {key} is a value, not a section", name="E-CONFIG")
-        tree = branch
-    tree[keys[-1]] = value
-
-
-def _told(problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{path}: {problem['msg'].lower()}, got {escaped(repr(problem['input']))}"
-    known = _keys_beside(problem["loc"])
-    close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return f"{escaped(path)}: unknown key" + (
-        f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
-    )
-
-
-def _keys_beside(location: Sequence[str | int]) -> list[str]:
-    """The keys that could have stood where an unknown key stands."""
-    kind: Any = RunSettings
-    for part in location[:-1]:
-        if isinstance(kind, type) and issubclass(kind, Settings):
-            kind = kind.model_fields[str(part)].annotation
-        else:
-            kind = typing.get_args(kind)[1]
-    return list(kind.model_fields)
-
-
-def _dump_table(prefix: str, table: Mapping[str, Any]) -> list[str]:
-    lines = [
-        f"{key if _bare(key) else _quoted(key)} = {_dump(value)}"
-        for key, value in table.items()
-        if not isinstance(value, dict)
-    ]
-    if prefix and (lines or not table):
-        lines = ["", f"[{prefix}]", *lines]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            name = key if _bare(key) else _quoted(key)
-            lines += _dump_table(f"{prefix}.{name}" if prefix else name, value)
-    return lines
-
-
-def _bare(key: str) -> bool:
-    return key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-
-
-def _dump(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_dump, value)) + "]"
-    if isinstance(value, str):
-        return _quoted(value)
-    return repr(value) if isinstance(value, float) else json.dumps(value)
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's, but that TOML wants DEL escaped too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
