@@ -108,8 +108,8 @@ class StageTrainer:
         return result
 
     def measure(self, batch: MaskedBatch, within: int, *, step: int) -> StepResult:
-        """Losses and clipped gradients of this process's share of step number `step` of the run (from 0),
-        number `within` of the stage. Nothing is updated. The result is the same in every process.
+        """Losses and gradients of this process's share of step number `step` of the run (from 0), number
+        `within` of the stage. Nothing is updated nor clipped. The result is the same in every process.
 
         Raises OutOfMemoryError when memory does not suffice, WorkerError when another process died.
         """
@@ -125,12 +125,17 @@ class StageTrainer:
             if self.team.size > 1:
                 with self.team.told():
                     sum_gradients_(self.trained.values(), summed)
-            norm = nn.utils.clip_grad_norm_(self.trained.values(), self.clip)
+            gradients = [value.grad for value in self.trained.values() if value.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
             total, mlm, nsp, grad_norm = torch.cat((summed, norm.reshape(1))).tolist()
         return StepResult(total, mlm, nsp if pairs else None, grad_norm, rate, tokens)
 
     def update(self, result: StepResult) -> None:
-        """Apply the gradients that `measure` left."""
+        """Apply the gradients that `measure` left, clipped: AdamW divides them while it reads them, and where
+        their norm is within bounds nothing is multiplied."""
+        excess = (result.grad_norm + 1e-6) / self.clip
+        scale = torch.tensor(excess, device=self.team.device) if excess > 1 else None
+        self.optimizer.grad_scale = scale  # type: ignore[attr-defined]  # as torch's GradScaler hands it over
         self.optimizer.step()
         for pull in self.options.pulls:
             pull.pull_(self.trained, rate=result.learning_rate)

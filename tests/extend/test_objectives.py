@@ -11,8 +11,8 @@ from torch import nn
 from extend.architectures import architecture_of
 from extend.errors import UsageError
 from extend.masking import IGNORED, MaskedBatch
+from extend.pretrain import Stage, StageTrainer
 from extend.pretrain.objectives import AllWeights, Embeddings, NewRows, objective_of
-from extend.pretrain.objectives.cpu_attention import dropped, plain_attention
 from extend.pretrain.objectives.cross_entropy import RowGradient, Table, fused_cross_entropy
 from tests.models import EVERY_ARCHITECTURE, TIED, tiny_model
 
@@ -367,27 +367,23 @@ def test_attention_for_cpus_is_that_of_the_model(architecture, padded):
     assert model.config._attn_implementation in ("sdpa", "eager")
 
 
-@pytest.mark.parametrize("groups", [4, 2])
-@pytest.mark.parametrize("mask", ["none", "bool", "float"])
-def test_plain_attention_is_torchs(groups, mask):
-    generator = torch.Generator().manual_seed(2)
-    query = torch.randn(2, 4, 7, 8, generator=generator)
-    key, value = (torch.randn(2, groups, 7, 8, generator=generator) for _ in range(2))
-    seen = (torch.rand(2, 1, 7, 7, generator=generator) < 0.6) | torch.eye(7, dtype=torch.bool)
-    given = {"none": None, "bool": seen, "float": torch.where(seen, 0.0, -1e30)}[mask]
-    expected = nn.functional.scaled_dot_product_attention(query, key, value, given, enable_gqa=groups < 4)
-    got, _ = plain_attention(nn.Identity(), query, key, value, given)
-    torch.testing.assert_close(got, expected.transpose(1, 2), rtol=1e-5, atol=1e-6)
+# an update
 
 
-def test_dropout_keeps_its_share_and_its_mean_and_passes_the_gradient_of_what_is_kept():
-    torch.manual_seed(0)
-    values = torch.ones(501, 401, requires_grad=True)
-    got = dropped(values, 0.1)
-    kept = got != 0
-    assert float(kept.float().mean()) == pytest.approx(0.9, abs=0.003)
-    assert float(got.detach().mean()) == pytest.approx(1.0, abs=0.003)
-    got.sum().backward()
-    assert torch.equal(values.grad, got.detach())
-    assert not torch.equal(dropped(values, 0.1) != 0, kept)
-    assert dropped(values, 0.0) is values
+@pytest.mark.parametrize("clip", [0.01, 100.0])
+def test_an_update_is_that_of_gradients_clipped_by_torch(clip):
+    """Twice, so that what AdamW was told for one update is not left for the next."""
+    ours, theirs = (tiny_model("bert-mlm", vocab_size=VOCAB) for _ in range(2))
+    stage = Stage("whole", 10, 1e-2, 1, "all", None)
+    given = {"seed": 1, "weight_decay": 0.1, "dtype": None}
+    got = StageTrainer(ours, stage, clip=clip, **given)
+    expected = StageTrainer(theirs, stage, clip=1e9, **given)
+    for step, bound in enumerate((clip, 1e9)):
+        got.clip = bound
+        results = [one.measure(random_batch(seed=step), step, step=step) for one in (got, expected)]
+        assert results[0].grad_norm == pytest.approx(results[1].grad_norm, rel=1e-5)
+        nn.utils.clip_grad_norm_(theirs.parameters(), bound)
+        got.update(results[0])
+        expected.update(results[1])
+        for name, value in weights(ours).items():
+            torch.testing.assert_close(value, weights(theirs)[name], rtol=1e-4, atol=1e-5, msg=name)

@@ -18,6 +18,7 @@ from extend.attention import attention_inputs
 from extend.masking import MaskedBatch
 from extend.pretrain.keeping import Keeper
 from extend.pretrain.objectives.cpu_attention import attention_for_cpu
+from extend.pretrain.objectives.cpu_dropout import dropout_for_cpu
 from extend.pretrain.objectives.cross_entropy import fused_cross_entropy
 from extend.pretrain.objectives.vocabulary import AbstractVocabulary
 
@@ -65,7 +66,7 @@ class AbstractObjective(nn.Module, ABC):
         divisor = max(1, batch.predictions if predictions is None else predictions)
         shared = self.vocabulary.shared() if torch.is_grad_enabled() else None
         given = attention_inputs(self.model, batch)
-        with attention_for_cpu(self.model):
+        with attention_for_cpu(self.model), dropout_for_cpu(self.model):
             embedded = self.vocabulary.lookup(batch.input_ids, shared)
             hidden = self.architecture.encode(self.model, embedded, **given)
         rows = hidden.flatten(0, 1).index_select(0, batch.positions)

@@ -1,4 +1,4 @@
-"""Attention for training in bfloat16 on a CPU: two products and a softmax, and dropout from cheap bits.
+"""Attention for training in bfloat16 on a CPU: two products and a softmax.
 
 Torch's flash kernel for CPUs is made for float32; in bfloat16 its backward pass takes three times as long as
 plain products do. What is computed is the same.
@@ -6,7 +6,7 @@ plain products do. What is computed is the same.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from extend.pretrain.objectives.cpu_dropout import dropped
 
 NAME = "extend_cpu"
 
@@ -56,30 +58,6 @@ def plain_attention(
         scores = scores + attention_mask
     shares = scores.softmax(dim=-1).to(value.dtype)
     return (dropped(shares, dropout) @ value).transpose(1, 2).contiguous(), None
-
-
-def dropped(values: Tensor, rate: float) -> Tensor:
-    """Dropout with 16 random bits for each value: the rate is met to 1 in 131,072."""
-    kept = 65536 - round(rate * 65536)
-    if kept == 65536:
-        return values
-    return cast(Tensor, _Dropped.apply(values, kept))
-
-
-class _Dropped(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, kept: int) -> Tensor:
-        words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        mask = (words.view(torch.int16)[: values.numel()] < kept - 32768).view(values.shape)
-        ctx.save_for_backward(mask)
-        ctx.scale = 65536 / kept
-        dropped: Tensor = values * mask * ctx.scale
-        return dropped
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        (mask,) = ctx.saved_tensors
-        return gradient * mask * ctx.scale, None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, plain_attention)

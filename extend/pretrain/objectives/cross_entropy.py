@@ -61,21 +61,43 @@ class RowGradient:
 
 @dataclass
 class _Factors:
-    """Errors of the scores, shape (rows, predictions), and states, shape (predictions, width)."""
+    """The gradient of one table: exponentials of its scores, shape (rows, predictions), that `shares`, shape
+    (parts, predictions), make probabilities over the divisor, times states, shape (predictions, width); less
+    `once`, shape (predictions,), times the state at the row of each target."""
 
-    errors: Tensor
+    powers: Tensor
     states: Tensor
-    rows: int
+    shares: Tensor
+    targets: Tensor
+    once: Tensor
     part: int
-    scale: Tensor
+
+    def scale(self, upstream: Tensor) -> None:
+        self.shares, self.once = self.shares * upstream, self.once * upstream
 
     @torch.no_grad()
     def product(self) -> Tensor:
-        whole = self.states.new_empty((self.rows, self.states.shape[1]), dtype=torch.float32)
-        for begin in range(0, self.rows, self.part):
-            here = slice(begin, min(begin + self.part, self.rows))
-            torch.mul(self.errors[here] @ self.states, self.scale, out=whole[here])
+        whole = self.states.new_empty((len(self.powers), self.states.shape[1]), dtype=torch.float32)
+        self.put_(whole, first_time=True)
         return whole
+
+    def put_(self, gradient: Tensor, *, first_time: bool) -> None:
+        """Shares are multiplied into the states, the smaller factor by far."""
+        states = self.states.float()
+        for here, shares in self._parts():
+            product = self.powers[here] @ (states * shares[:, None]).to(self.states.dtype)
+            gradient[here] = product if first_time else gradient[here].add_(product)
+        gradient.index_add_(0, self.targets, states * -self.once[:, None])
+
+    def put_bias_(self, gradient: Tensor, *, first_time: bool) -> None:
+        for here, shares in self._parts():
+            product = self.powers[here].float() @ shares
+            gradient[here] = product if first_time else gradient[here].add_(product)
+        gradient.index_add_(0, self.targets, -self.once)
+
+    def _parts(self) -> Iterator[tuple[slice, Tensor]]:
+        for number, begin in enumerate(range(0, len(self.powers), self.part)):
+            yield slice(begin, begin + self.part), self.shares[number]
 
 
 def fused_cross_entropy(
@@ -177,7 +199,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         every = [found.prepared, *found.weights, *found.biases]
         prepared, *others = [tensor if same or tensor is None else tensor.mul_(upstream) for tensor in every]
         if ctx.shared is not None and ctx.shared.factors is not None:
-            ctx.shared.factors.scale = ctx.shared.factors.scale * upstream
+            ctx.shared.factors.scale(upstream)
         elif ctx.shared is not None:
             ctx.shared.gradient, others[ctx.shared.table] = others[ctx.shared.table], None
         assert prepared is not None
@@ -191,100 +213,102 @@ def _part_(
     states: Tensor, targets: Tensor, tables: list[Table], plan: _Plan, *, into: _Gradients, rows: slice
 ) -> Tensor:
     """The loss of some predictions; their gradients are put, and added, into `into`."""
-    scores, normaliser = _scores(states, tables, plan)
-    counts = targets != IGNORED
-    place, column = targets.clamp(min=0), torch.arange(len(targets), device=targets.device)
-    bias = torch.cat([table.bias for table in tables])
-    losses = normaliser - (scores[place, column].float() + bias[place])
-    loss = losses.masked_fill(~counts, 0.0).sum() / plan.divisor
+    counts, place = targets != IGNORED, targets.clamp(min=0)
+    read = _read(states, place, tables, plan)
+    normaliser = read.tops[-1] + read.summed.log()
+    loss = (normaliser - read.chosen).masked_fill(~counts, 0.0).sum() / plan.divisor
     if not plan.differentiated:
         return loss
-    normaliser = normaliser.masked_fill(~counts, torch.inf)
-    summed = torch.zeros(states.shape, device=states.device)
-    for number, table, first, here in _parts(tables, plan):
-        part = scores[first + here.start : first + here.stop]
-        errors = part.float().add_(table.bias[here, None]).sub_(normaliser).exp_()
-        _less_one_(errors, place - (first + here.start), counts)
-        part.copy_(errors)
-        summed += part.T @ table.weight[here].to(plan.dtype)
-        _put_(into.weights[number], here, part, states, plan, first_time=rows.start == 0)
-        _put_bias_(into.biases[number], here, errors, plan, first_time=rows.start == 0)
-    into.prepared[rows] = summed.div_(plan.divisor)
-    if plan.shared is not None and into.weights[plan.shared.table] is None:
-        plan.shared.factors = _factors(scores, states, tables, plan, number=plan.shared.table)
+    shares = (read.tops - normaliser.masked_fill(~counts, torch.inf)).exp_().div_(plan.divisor)
+    once = counts.float() / plan.divisor
+    prepared, first, first_part = read.mixed.mul_(shares[-1, :, None]), 0, 0
+    for number, (table, size) in enumerate(zip(tables, plan.sizes, strict=True)):
+        local = place - first
+        here = once.masked_fill((local < 0) | (local >= size), 0.0)
+        local = local.clamp(0, max(0, size - 1))
+        parts = -(-len(table.weight) // (plan.part or max(1, len(table.weight))))
+        factors = _Factors(
+            read.powers[first : first + size],
+            states,
+            shares[first_part : first_part + parts],
+            local if size else local[:0],
+            here if size else here[:0],
+            plan.part or max(1, size),
+        )
+        _put_(factors, into, plan, number=number, first_time=rows.start == 0)
+        if size:
+            prepared.sub_(table.weight[local].to(plan.dtype).float().mul_(here[:, None]))
+        first, first_part = first + size, first_part + parts
+    into.prepared[rows] = prepared
     return loss
 
 
-def _scores(states: Tensor, tables: list[Table], plan: _Plan) -> tuple[Tensor, Tensor]:
-    """Scores without biases, shape (vocabulary, predictions), and the log of the sum of their exponentials
-    with biases, shape (predictions,): a running one (Milakov and Gimelshein 2018, arXiv 1805.02867)."""
-    height = sum(len(table.weight) for table in tables)
-    scores = states.new_empty((height, len(states)))
+@dataclass(frozen=True)
+class _Read:
+    """What one pass over all tables gives for some predictions.
+
+    Exponentials of scores with biases, less the maximum up to their part, shape (vocabulary, predictions);
+    these maxima, shape (parts, predictions); the sum of the exponentials below the last of them, shape
+    (predictions,), and that of the rows times them, shape (predictions, width); the targets' scores.
+    """
+
+    powers: Tensor
+    tops: Tensor
+    summed: Tensor
+    mixed: Tensor
+    chosen: Tensor
+
+
+def _read(states: Tensor, place: Tensor, tables: list[Table], plan: _Plan) -> _Read:
+    """Maximum, sum and mixture run along, and shrink when the maximum rises: each part of the decoder is read
+    and cast once (Milakov and Gimelshein 2018, arXiv 1805.02867; with the mixture, Dao et al. 2022,
+    arXiv 2205.14135, algorithm 1)."""
+    height = sum(len(table.weight) for table in tables) if plan.differentiated else 0
+    powers = states.new_empty((height, len(states)))
     transposed = states.T.contiguous()
     top = torch.full((len(states),), -torch.inf, device=states.device)
-    summed = torch.zeros_like(top)
-    for _, table, first, here in _parts(tables, plan):
-        part = scores[first + here.start : first + here.stop]
-        torch.mm(table.weight[here].to(plan.dtype), transposed, out=part)
-        shifted = part.float() + table.bias[here, None]
+    summed, chosen, tops = torch.zeros_like(top), torch.zeros_like(top), []
+    mixed = torch.zeros(states.shape, device=states.device)
+    for table, first, here in _parts(tables, plan):
+        weight = table.weight[here].to(plan.dtype)
+        shifted = (weight @ transposed).float().add_(table.bias[here, None])
+        local = place - (first + here.start)
+        found = shifted.gather(0, local.clamp(0, len(shifted) - 1)[None])[0]
+        chosen = torch.where((local >= 0) & (local < len(shifted)), found, chosen)
         higher = torch.maximum(top, shifted.amax(dim=0))
-        summed = summed * (top - higher).exp() + shifted.sub_(higher).exp_().sum(dim=0)
+        shrunk = (top - higher).exp_()
+        summed = summed.mul_(shrunk).add_(shifted.sub_(higher).exp_().sum(dim=0))
+        if plan.differentiated:
+            power = powers[first + here.start : first + here.stop].copy_(shifted)
+            mixed.mul_(shrunk[:, None]).add_(power.T @ weight)
         top = higher
-    return scores, top + summed.log()
+        tops.append(top)
+    return _Read(powers, torch.stack(tops), summed, mixed, chosen)
 
 
-def _factors(scores: Tensor, states: Tensor, tables: list[Table], plan: _Plan, *, number: int) -> _Factors:
-    """Of the gradient of one table, when `scores` have become errors."""
-    first, rows = sum(len(table.weight) for table in tables[:number]), plan.sizes[number]
-    scale = torch.full((), 1 / plan.divisor, device=states.device)
-    return _Factors(scores[first : first + rows], states, rows, plan.part or rows, scale)
+def _put_(factors: _Factors, into: _Gradients, plan: _Plan, *, number: int, first_time: bool) -> None:
+    """Where gradients are wanted; those of shared rows may wait for the end of the backward pass."""
+    weight, bias = into.weights[number], into.biases[number]
+    if weight is not None:
+        factors.put_(weight, first_time=first_time)
+    elif plan.shared is not None and plan.shared.table == number:
+        plan.shared.factors = factors
+    if bias is not None:
+        factors.put_bias_(bias, first_time=first_time)
 
 
-def _less_one_(errors: Tensor, place: Tensor, counts: Tensor) -> None:
-    """Take 1 from the probability of each target that lies in this part, without waiting for which do."""
-    here = (place >= 0) & (place < len(errors)) & counts
-    column = torch.arange(len(place), device=place.device)
-    errors[place.clamp(0, len(errors) - 1), column] -= here.float()
-
-
-def _put_(
-    gradient: Tensor | None, here: slice, errors: Tensor, states: Tensor, plan: _Plan, *, first_time: bool
-) -> None:
-    if gradient is None:
-        return
-    target = gradient[here]  # shorter than the part where that is padded
-    product = (errors @ states)[: len(target)]
-    if first_time:
-        torch.div(product, plan.divisor, out=target)
-    else:
-        target.add_(product, alpha=1 / plan.divisor)
-
-
-def _put_bias_(
-    gradient: Tensor | None, here: slice, errors: Tensor, plan: _Plan, *, first_time: bool
-) -> None:
-    if gradient is None:
-        return
-    target = gradient[here]
-    product = errors.sum(dim=1)[: len(target)] / plan.divisor
-    if first_time:
-        target.copy_(product)
-    else:
-        target.add_(product)
-
-
-def _parts(tables: list[Table], plan: _Plan) -> Iterator[tuple[int, Table, int, slice]]:
-    """Number of a table, the table, the rows before it, and the rows of one of its parts."""
+def _parts(tables: list[Table], plan: _Plan) -> Iterator[tuple[Table, int, slice]]:
+    """A table, the rows before it, and the rows of one of its parts."""
     first = 0
-    for number, table in enumerate(tables):
+    for table in tables:
         size = plan.part or max(1, len(table.weight))
         for begin in range(0, len(table.weight), size):
-            yield number, table, first, slice(begin, min(begin + size, len(table.weight)))
+            yield table, first, slice(begin, min(begin + size, len(table.weight)))
         first += len(table.weight)
 
 
 def _ready(table: Table, plan: _Plan, *, last: bool) -> Table:
-    """Cast and padded once for both passes where the table is not read in parts.
+    """Cast and padded at once where the table is not read in parts.
 
     The last one alone is padded: rows that follow must keep their numbers.
     """
