@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OLD := .venv-transformers4
 PEER := .venv-deepfocus
 
-.PHONY: setup quickstart test test-slow test-reliability soak transformers4 deepfocus
+.PHONY: setup quickstart test test-slow test-reliability soak fuzz transformers4 deepfocus
 
 setup: .venv/installed
 
@@ -24,6 +24,10 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+# The property tests with trials that no run has had before; what they find becomes an example in its test.
+fuzz: .venv/installed-dev
+	OMP_NUM_THREADS=1 EXTEND_TRIALS=search $(BIN)/pytest -n 2 $$(grep -rl --include='test_*.py' '@given' tests)
 
 # Kills, full disks and damage: all of them, where `make test` has a part.
 test-reliability: .venv/installed-dev

@@ -1,4 +1,8 @@
-"""Shared by every test: no network, no telemetry, one thread a process, no deadline a property trial."""
+"""Shared by every test: no network, no telemetry, one thread a process, no deadline a property trial.
+
+The trials are the same in every run, so that a commit passes or fails for what is in it; `make fuzz` draws
+others, and more of them.
+"""
 
 import os
 
@@ -10,5 +14,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
 
-hypothesis.settings.register_profile("shared-machine", deadline=None, max_examples=50, print_blob=True)
-hypothesis.settings.load_profile("shared-machine")
+hypothesis.settings.register_profile(
+    "repeatable", deadline=None, max_examples=50, derandomize=True, print_blob=True
+)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("EXTEND_TRIALS", "repeatable"))
