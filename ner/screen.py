@@ -53,7 +53,8 @@ def difference_line(encoder: str, gap: Results, *, languages: int) -> str:
     holm = f", Holm over {languages} languages" if "p_holm" in gap and languages > 1 else ""
     told = f"{gap['f1']:+.1f}, paired 95 % CI {percent_span(gap['ci95'], signed=True)}, {chance(p)}{holm}"
     verdict = gap.get("verdict") or ("noise" if gap["noise"] else "differs")
-    return f"{encoder} - {gap['against']}: {told}: {verdict}"
+    order = f", ASO {gap['aso']:.2f}" if "aso" in gap else ""
+    return f"{encoder} - {gap['against']}: {told}{order}: {verdict}"
 
 
 def _language(language: str, results: Results) -> Iterator[str]:

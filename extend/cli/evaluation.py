@@ -144,7 +144,7 @@ def ner_compare(
 
 
 def _comparison_text(result: Result) -> Iterable[RenderableType]:
-    columns = ["B - A", "A", "B", "seeds", "difference, 95 % interval", "p", "p, Holm", "verdict"]
+    columns = ["B - A", "A", "B", "seeds", "difference, 95 % interval", "p", "p, Holm", "ASO", "verdict"]
     rows = [
         [
             name,
@@ -153,6 +153,7 @@ def _comparison_text(result: Result) -> Iterable[RenderableType]:
             with_interval(one["f1"], one["ci95"]),
             one["p"],
             one["p_holm"],
+            one.get("aso"),
             one["verdict"],
         ]
         for name, one in result["comparisons"].items()

@@ -11,7 +11,7 @@ from extend.errors import PathError, UsageError, escaped
 from ner.compare.reading import check_same_gold, check_same_words, read_predictions, read_tags, schemes_of
 from ner.compare.scoring import SEED
 from ner.data import LocatedSentence
-from ner.score import Ints, TagPair, difference, f1_of, holm, interval, verdict
+from ner.score import Ints, TagPair, difference, dominance, f1_of, holm, interval, verdict
 
 Runs = Mapping[str, Sequence[Path]]
 
@@ -29,7 +29,8 @@ def compare(first: Path, second: Path, *, gold: Path | None = None, seed: int = 
 
     Returns:
         `comparisons` {NAME: {first{f1_mean, f1_std, f1, ci95, seeds}, second{...}, f1, ci95, p, p_holm (over
-        the comparisons), noise, identical, verdict, sentences}}, F1 in percent; `warnings`, with
+        the comparisons), noise, identical, verdict, sentences}}, F1 in percent, and with five seeds a side
+        `aso`, as in results.json; `warnings`, with
         W-SAME-PREDICTIONS where two systems have the very same tags.
 
     Raises:
@@ -49,7 +50,9 @@ def compare(first: Path, second: Path, *, gold: Path | None = None, seed: int = 
             next="give two files of predictions, or two such starts of names",
         )
     warnings: list[dict[str, str]] = []
-    found = {name: _compare(*files, gold=gold, seed=seed) for name, files in pairs.items()}
+    found = {
+        name: _compare(*files, gold=gold, seed=seed, comparisons=len(pairs)) for name, files in pairs.items()
+    }
     for (name, entry), files in zip(found.items(), pairs.values(), strict=True):
         if entry["identical"] and [path.resolve() for path in files[0]] != [
             path.resolve() for path in files[1]
@@ -97,7 +100,7 @@ class _File:
 
 
 def _compare(
-    first: Sequence[Path], second: Sequence[Path], *, gold: Path | None, seed: int
+    first: Sequence[Path], second: Sequence[Path], *, gold: Path | None, seed: int, comparisons: int
 ) -> dict[str, Any]:
     reference_path = gold or first[0]
     reference = read_tags(gold) if gold else read_predictions(first[0])[0]
@@ -105,7 +108,9 @@ def _compare(
         [_file(path, reference_path, reference, with_gold=gold is None) for path in files]
         for files in (first, second)
     )
-    gap = difference([one.counts for one in before], [one.counts for one in after], seed=seed)
+    counts = [[one.counts for one in side] for side in (before, after)]
+    gap = difference(*counts, seed=seed)
+    bound = dominance(*([f1_of(one) for one in side] for side in counts), seed=seed, comparisons=comparisons)
     return {
         "first": _side(before, seed),
         "second": _side(after, seed),
@@ -113,6 +118,7 @@ def _compare(
         "ci95": [gap.low, gap.high],
         "p": gap.p,
         "noise": gap.noise,
+        **({} if bound is None else {"aso": bound}),
         "identical": [one.digest for one in before] == [one.digest for one in after],
         "sentences": len(reference),
     }

@@ -124,10 +124,11 @@ def _strata_table(cells: Results) -> Iterator[str]:
 
 
 def _difference_line(encoder: str, gap: Results) -> str:
+    order = f", almost stochastic order {gap['aso']:.2f}" if "aso" in gap else ""
     return (
         f"{encoder} minus {gap['against']}: {gap['f1']:+.1f}, 95 % interval "
         f"{gap['ci95'][0]:+.1f} to {gap['ci95'][1]:+.1f}, {chance(gap['p'])} "
-        f"(Holm over languages {chance(gap['p_holm'])}): **{gap['verdict']}**."
+        f"(Holm over languages {chance(gap['p_holm'])}){order}: **{gap['verdict']}**."
     )
 
 

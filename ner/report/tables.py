@@ -33,6 +33,7 @@ COLUMNS = (
     "difference_low",
     "difference_high",
     "p_holm",
+    "aso",
     "verdict",
 )
 
@@ -55,7 +56,12 @@ def matrix_text(results: Mapping[str, Any]) -> str:
             wide |= {"seeds": len(cell["f1"]), "f1_min": min(cell["f1"]), "f1_max": max(cell["f1"])}
             wide |= {"ci95_low": cell["ci95"][0], "ci95_high": cell["ci95"][1]}
             if gap:
-                wide |= {"difference": gap["f1"], "p_holm": gap["p_holm"], "verdict": gap["verdict"]}
+                wide |= {
+                    "aso": gap.get("aso", ""),
+                    "difference": gap["f1"],
+                    "p_holm": gap["p_holm"],
+                    "verdict": gap["verdict"],
+                }
                 wide |= {"difference_low": gap["ci95"][0], "difference_high": gap["ci95"][1]}
             rows.append([wide.get(column, "") for column in COLUMNS])
     return csv_text(COLUMNS, rows)

@@ -5,7 +5,18 @@ from typing import Any
 
 from ner.results.cells import by_selection, ends, rounded, tags_sha256
 from ner.results.outcomes import Outcome, TestSet
-from ner.score import Difference, Ints, average, count_spans, difference, difference_of, holm, verdict
+from ner.score import (
+    Difference,
+    Ints,
+    average,
+    count_spans,
+    difference,
+    difference_of,
+    dominance,
+    f1_of,
+    holm,
+    verdict,
+)
 
 Found = Mapping[str, Mapping[str, Sequence[Outcome]]]
 """By encoder, then test language."""
@@ -15,7 +26,9 @@ def differences(outcomes: Found, tests: Mapping[str, TestSet], *, seed: int) -> 
     """By language and encoder: paired difference in F1 from the first encoder.
 
     Each entry has `against`, `f1`, `ci95`, `p`, `p_holm` (over the languages), `noise` (0 lies within the
-    interval), `identical` (the very same tags with every seed) and `verdict` in words.
+    interval), `identical` (the very same tags with every seed), `verdict` in words and, with five seeds or
+    more a side, `aso`: the bound of almost stochastic order of the higher mean over the lower, its level
+    divided by the number of languages.
     """
     first, *others = outcomes
     result: dict[str, dict[str, Any]] = {language: {} for language in tests}
@@ -23,10 +36,14 @@ def differences(outcomes: Found, tests: Mapping[str, TestSet], *, seed: int) -> 
         raw: dict[str, float] = {}
         for language, test in tests.items():
             before, after = (_main(outcomes[name][language]) for name in (first, encoder))
-            gap = difference(_by_sentence(before, test), _by_sentence(after, test), seed=seed)
+            counts = _by_sentence(before, test), _by_sentence(after, test)
+            gap = difference(*counts, seed=seed)
             raw[language] = gap.p
             same = [one.predicted for one in before] == [one.predicted for one in after]
             result[language][encoder] = {"against": first, **_told(gap), "identical": same}
+            scores = [[f1_of(one) for one in some] for some in counts]
+            if (bound := dominance(*scores, seed=seed, comparisons=len(tests))) is not None:
+                result[language][encoder]["aso"] = bound
         for language, adjusted in holm(raw).items():
             entry = result[language][encoder]
             entry["p_holm"] = round(adjusted, 6)

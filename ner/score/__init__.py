@@ -22,5 +22,7 @@ from ner.score.counts import SpanCounts as SpanCounts
 from ner.score.counts import TagPair as TagPair
 from ner.score.counts import count_spans as count_spans
 from ner.score.counts import rates as rates
+from ner.score.dominance import dominance as dominance
+from ner.score.dominance import violation_bound as violation_bound
 from ner.score.encoding import OPEN_SCHEMES as OPEN_SCHEMES
 from ner.score.encoding import Ints as Ints

@@ -8,6 +8,7 @@ from seqeval.metrics import f1_score
 
 from ner.results import Outcome, SpanRows, TestSet, same_predictions, scored, summarise, token_statistics
 from ner.score import count_spans, interval
+from ner.screen import difference_line
 from ner.tags import TaggedSentence
 from tests.ner.made_outcomes import made_outcomes, made_tests
 
@@ -186,6 +187,25 @@ def test_a_clear_difference_is_better_or_worse() -> None:
         outcomes = [replace(outcome(*tags), encoder=name) for name, tags in (("e", first), ("f", second))]
         gap = scored(outcomes, {"xx": test}, seed=1)["differences"]["xx"]["f"]
         assert gap["verdict"] == verdict
+
+
+def test_five_seeds_a_side_give_almost_stochastic_order() -> None:
+    gold = tuple(("B-PER", "O") for _ in range(60))
+
+    def tags(missed: int) -> tuple[tuple[str, str], ...]:
+        return tuple(("O", "O") if number < missed else ("B-PER", "O") for number in range(60))
+
+    test = replace(as_test(*gold), unk_rate={"e": 0.0, "f": 0.0}, fertility={"e": 1.0, "f": 1.0})
+    for seeds, expected in ((4, None), (5, 0.0)):
+        outcomes = [
+            replace(outcome(*tags(missed + seed)), encoder=name, seed=seed)
+            for name, missed in (("e", 30), ("f", 10))
+            for seed in range(seeds)
+        ]
+        gap = scored(outcomes, {"xx": test}, seed=1)["differences"]["xx"]["f"]
+        assert gap.get("aso") == expected
+        shown = difference_line("f", gap, languages=1)
+        assert ("ASO 0.00" in shown) == (expected is not None)
 
 
 def test_groups_name_their_languages() -> None:
