@@ -85,7 +85,7 @@ def opened(path: str, config: str | None, split: str) -> Any:
             f"dataset {escaped(path)} cannot be reached",
             name="E-NETWORK",
             why=shown(error),
-            next="check the connection and run the same command again, or give files with --corpus",
+            next="check the connection and run the same command again, or give files of your own",
         ) from error
 
 

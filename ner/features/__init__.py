@@ -6,6 +6,7 @@ from ner.features.encoding import VectorSource as VectorSource
 from ner.features.encoding import WordFeatures as WordFeatures
 from ner.features.encoding import feature_chunks as feature_chunks
 from ner.features.encoding import layer_count as layer_count
+from ner.features.encoding import tokens_that_fit as tokens_that_fit
 from ner.features.encoding import word_features as word_features
 from ner.features.encoding import word_offsets as word_offsets
 from ner.features.pieces import TokenStatistics as TokenStatistics

@@ -19,7 +19,8 @@ from ner.features.settings import FeatureSettings
 from ner.features.windows import Window, batches_of, padded, places_of, windows_of
 
 MAX_WINDOW = 512
-TOKENS_A_BATCH = 4096
+TOKENS_ON_A_PROCESSOR, TOKENS_ELSEWHERE = 512, 8192
+"""Pieces a batch: on a processor as many as its caches hold the activations of."""
 SENTENCES_A_CHUNK = 2048
 """Sentences encoded together: what bounds memory, and what batches are made of."""
 
@@ -111,7 +112,7 @@ class LiveFeatures:
             offset += self._lengths[index]
         found, targets = list[Tensor](), list[Tensor]()
         with torch.set_grad_enabled(self.gradients and torch.is_grad_enabled()):
-            for some in batches_of(windows, TOKENS_A_BATCH):
+            for some in batches_of(windows, tokens_that_fit(self.encoder)):
                 vectors, target = _encoded(self.encoder, self._words, some, self._settings)
                 found.append(vectors)
                 targets.append(target)
@@ -127,14 +128,15 @@ def word_features(
     sentences: Sequence[Sequence[str]],
     *,
     settings: FeatureSettings | None = None,
-    tokens_a_batch: int = TOKENS_A_BATCH,
+    tokens_a_batch: int | None = None,
 ) -> WordFeatures:
     """The vectors of every word, on the CPU, without dropout.
 
     Args:
         encoder: a transformers encoder, on the device it shall run on.
         settings: what is read of it; default the last layer at the first piece.
-        tokens_a_batch: bounds memory; results do not depend on it but for rounding.
+        tokens_a_batch: bounds memory; results do not depend on it but for rounding. Default: what is fast on
+            the encoder's device.
 
     Raises UsageError when a value does not fit `settings.precision`.
     """
@@ -158,7 +160,7 @@ def feature_chunks(
     sentences: Sequence[Sequence[str]],
     settings: FeatureSettings,
     *,
-    tokens_a_batch: int = TOKENS_A_BATCH,
+    tokens_a_batch: int | None = None,
 ) -> Iterator[Tensor]:
     """The vectors of `word_features` piece by piece, in order, so that they need not fit in memory."""
     capacity = _capacity(encoder, words, settings)
@@ -173,7 +175,7 @@ def feature_chunks(
             for window in windows_of(cut, offset, capacity)
         ]
         kept: Tensor | None = None
-        for batch in batches_of(windows, tokens_a_batch):
+        for batch in batches_of(windows, tokens_a_batch or tokens_that_fit(encoder)):
             with torch.no_grad():
                 vectors, target = _encoded(encoder, words, batch, settings)
             if kept is None:
@@ -181,6 +183,12 @@ def feature_chunks(
             kept[target] = _kept(vectors, dtype)
         if kept is not None:
             yield kept
+
+
+def tokens_that_fit(encoder: nn.Module) -> int:
+    """How many padded pieces the encoder's device reads fastest at once."""
+    on_a_processor = next(encoder.parameters()).device.type == "cpu"
+    return TOKENS_ON_A_PROCESSOR if on_a_processor else TOKENS_ELSEWHERE
 
 
 def layer_count(encoder: nn.Module) -> int:

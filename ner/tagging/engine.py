@@ -7,7 +7,7 @@ from typing import Any, final
 from torch import nn
 
 from extend.errors import CheckpointError
-from ner.features import FeatureSettings, WordPieces, layer_count, word_features
+from ner.features import FeatureSettings, WordPieces, layer_count, tokens_that_fit, word_features
 from ner.tagger import Tagger
 from ner.tagging.passages import Entity, Passage, Tagged
 from ner.tags import spans_of, tags_of
@@ -15,9 +15,6 @@ from ner.train import predict_all
 
 WORDS_A_CHUNK = 8192
 """Words whose vectors are in memory at once; fewer when a word has a vector a layer."""
-TOKENS_A_BATCH = {"cpu": 512}
-"""Pieces a batch of the encoder: as many as a processor's caches hold the activations of."""
-TOKENS_ELSEWHERE = 8192
 WORDS_A_STRETCH = 2048
 """Longer passages are tagged in stretches of at most so many words."""
 CHARACTERS_REMEMBERED = 1 << 26
@@ -58,8 +55,7 @@ class EntityTagger:
         self._pieces = pieces()
         self._characters = 0
         self._words_a_batch = words_a_batch
-        device = next(encoder.parameters()).device.type
-        self._tokens_a_batch = tokens_a_batch or TOKENS_A_BATCH.get(device, TOKENS_ELSEWHERE)
+        self._tokens_a_batch = tokens_a_batch or tokens_that_fit(encoder)
         self._chunk = max(WORDS_A_STRETCH, WORDS_A_CHUNK // max(1, head.settings.mixed_layers))
 
     def tag(self, passages: Iterable[Passage]) -> Iterator[Tagged]:

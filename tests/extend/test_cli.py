@@ -13,12 +13,15 @@ import pytest
 from extend import errors
 from extend.cli import main
 from extend.cli.failures import as_told, tell
+from extend.cli.main import app
 from extend.errors import DataError
 
-COMMANDS = (
-    "vocab", "grow", "pretrain", "ner-eval", "ner-score", "ner-compare",
-    "report", "push", "run", "quickstart", "env",
-)  # fmt: skip
+PROMISED = {
+    "vocab", "grow", "pretrain", "blend", "ner-eval", "ner-score", "ner-compare", "ner-tag",
+    "delta", "apply", "remove", "report", "push", "run", "quickstart", "env",
+}  # fmt: skip
+COMMANDS = sorted(str(command.name) for command in app.registered_commands)
+ON_A_RUN = {"vocab", "grow", "delta", "pretrain", "blend", "ner-eval", "report", "push", "run"}
 SHARED = ("--format", "--dry-run", "--seed", "--offline", "--debug")
 OF_A_RUN = ("--lang", "--run", "--config", "--base", "--corpus", "--set")
 HELP_SECONDS = 0.35
@@ -42,6 +45,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_help_names_every_command_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
+    assert set(COMMANDS) >= PROMISED
     for command in COMMANDS:
         assert re.search(rf"^\W+{command}\s", shown, re.MULTILINE), command
     assert "Examples" in shown
@@ -57,8 +61,7 @@ def test_no_arguments_is_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_has_the_shared_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
-    on_run = command not in ("ner-score", "ner-compare", "quickstart", "env")
-    for option in (*SHARED, *(OF_A_RUN if on_run else ())):
+    for option in (*SHARED, *(OF_A_RUN if command in ON_A_RUN else ())):
         assert f"{option} " in shown, option
 
 
