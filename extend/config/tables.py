@@ -82,11 +82,13 @@ class ScratchSettings(Settings):
     """A base trained from nothing by `extend pretrain --from-scratch`."""
 
     languages: dict[str, list[str]] = Field(default_factory=dict, description="corpus files by language")
-    architecture: Literal["bert", "modernbert"] = "modernbert"
-    hidden_size: AtLeastOne = 192
-    layers: AtLeastOne = 3
-    heads: AtLeastOne = 3
-    intermediate_size: AtLeastOne = 576
+    architecture: Literal["bert", "modernbert"] = Field("modernbert", description="of the encoder")
+    hidden_size: AtLeastOne = Field(192, description="dimensions of a vector")
+    layers: AtLeastOne = Field(3, description="transformer layers")
+    heads: AtLeastOne = Field(3, description="attention heads a layer")
+    intermediate_size: AtLeastOne = Field(
+        576, description="dimensions between a feed-forward block's two maps"
+    )
     vocab_size: AtLeastOne = Field(16_000, description="pieces to learn when no vocabulary is given")
     vocabulary: str | None = Field(None, description="a vocab.txt to cut to the pieces that occur")
     min_count: AtLeastOne = Field(3, description="occurrences that keep a piece of `vocabulary`")
@@ -106,20 +108,20 @@ class PretrainSettings(Settings):
     packing: Literal["blocks", "documents"] = Field(
         "blocks", description="blocks: text to the brim; documents: whole documents, apart in attention"
     )
-    learning_rate: Positive = 2e-5
-    new_rows_learning_rate: Positive = 1e-3
-    warmup_steps: Count = 10_000
-    new_rows_warmup_steps: Count = 100
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    learning_rate: Positive = Field(2e-5, description="highest rate, after the warm-up")
+    new_rows_learning_rate: Positive = Field(1e-3, description="the same in the steps of the new rows alone")
+    warmup_steps: Count = Field(10_000, description="steps in which the rate rises")
+    new_rows_warmup_steps: Count = Field(100, description="the same in the steps of the new rows alone")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's, of weight matrices")
     clip: Positive = Field(1.0, description="largest gradient norm")
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="default: the base's own")
-    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of tokens to predict")
     max_predictions: AtLeastOne | None = Field(None, description="masked tokens a sample at most (paper: 20)")
     duplicates: Count = Field(0, description="epochs after which masks come again; 0: never (paper: 5)")
-    whole_word: bool = True
+    whole_word: bool = Field(True, description="mask all pieces of a word together")
     nsp: bool = Field(False, description="next-sentence prediction beside MLM (BertForPreTraining)")
     softmax: Literal["full", "active"] = Field("full", description="active: over ids that occur in the text")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="of the forward and backward pass")
     compile: bool = Field(False, description="torch.compile the step")
     deterministic: bool = Field(False, description="only kernels that give the same bits again (GPU)")
     processes: AtLeastOne | None = Field(None, description="tokenising processes; default: one a core")
@@ -130,8 +132,8 @@ class PretrainSettings(Settings):
     distil_temperature: Positive = Field(2.0, description="of both distributions in that divergence")
     l2_to_base: NotNegative = Field(0.0, description="pull of the old weights towards the base's")
     adapt: Literal["none", "lora"] = Field("none", description="lora: adapters beside a frozen encoder")
-    lora_rank: AtLeastOne = 16
-    lora_alpha: Positive = 32.0
+    lora_rank: AtLeastOne = Field(16, description="rank of the adapters")
+    lora_alpha: Positive = Field(32.0, description="their scale, divided by the rank")
     watch: dict[str, list[str]] = Field(
         default_factory=dict, description="corpus files of languages to protect: measured, not trained on"
     )
@@ -142,10 +144,12 @@ class PretrainSettings(Settings):
     bad_steps: Count = Field(3, description="steps in a row that may be left out as not finite")
     on_spike: Literal["warn", "skip", "rewind", "stop"] = Field("warn", description="when the loss jumps")
     watchdog: Count = Field(600, description="seconds without a step before the run is ended; 0: never")
-    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(default_factory=list)
-    save_every: AtLeastOne = 1000
+    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
+        default_factory=list, description="trackers beside metrics.jsonl"
+    )
+    save_every: AtLeastOne = Field(1000, description="steps between checkpoints")
     keep: AtLeastOne = Field(2, description="checkpoints kept")
-    log_every: AtLeastOne = 20
+    log_every: AtLeastOne = Field(20, description="steps between lines of metrics.jsonl")
     eval_every: Count = Field(0, description="steps between held-out evaluations; 0: only at the end")
     seed: Count | None = Field(None, description="default: the run's seed")
 
@@ -169,15 +173,15 @@ class NerSettings(Settings):
     map: dict[str, str] = Field(
         default_factory=dict, description="new names of entity types by old name; O: none"
     )
-    seeds: AtLeastOne = 5
-    epochs: AtLeastOne = 75
-    patience: AtLeastOne = 25
-    batch_size: AtLeastOne = 32
-    hidden_size: AtLeastOne = 200
-    layers: AtLeastOne = 2
-    dropout: Fraction = 0.5
-    learning_rate: Positive = 1e-3
-    clip: Positive = 5.0
+    seeds: AtLeastOne = Field(5, description="heads trained, each from its own seed")
+    epochs: AtLeastOne = Field(75, description="at most")
+    patience: AtLeastOne = Field(25, description="epochs without gain on the selection set before stopping")
+    batch_size: AtLeastOne = Field(32, description="sentences a step")
+    hidden_size: AtLeastOne = Field(200, description="of the BiLSTM, a direction")
+    layers: AtLeastOne = Field(2, description="of the BiLSTM")
+    dropout: Fraction = Field(0.5, description="on word vectors, and within and after the BiLSTM")
+    learning_rate: Positive = Field(1e-3, description="of the head")
+    clip: Positive = Field(5.0, description="largest gradient norm")
     seed: Count | None = Field(None, description="of the first head; default: the run's seed")
     paper: bool = Field(False, description="EXTEND's released configuration; changed settings win")
     encoders: dict[str, str] = Field(default_factory=dict, description="more encoders by name: folder or hub")
@@ -186,7 +190,7 @@ class NerSettings(Settings):
     pooling: Literal["first", "mean"] = Field("first", description="vector of a word from its pieces")
     window: AtLeastOne | None = Field(None, description="pieces read at once; default: at most 512")
     precision: Literal["float32", "float16"] = Field("float32", description="of word vectors that are kept")
-    head: Literal["bilstm-crf", "bilstm-softmax", "linear"] = "bilstm-crf"
+    head: Literal["bilstm-crf", "bilstm-softmax", "linear"] = Field("bilstm-crf", description="the tagger")
     scheme: Literal["IOB2", "BIOUL"] = Field("IOB2", description="tags inside the head")
     constrain: Literal["train", "decode", "none"] = Field(
         "train", description="where illegal tag sequences are forbidden; train: in the loss too"
@@ -215,10 +219,12 @@ class RunSettings(Settings):
     """One run: one language brought to one base."""
 
     lang: str = Field("", description="language code, name or autonym")
-    base: str = "google-bert/bert-base-multilingual-cased"
-    revision: str | None = None
+    base: str = Field(
+        "google-bert/bert-base-multilingual-cased", description="encoder to start from: hub name or folder"
+    )
+    revision: str | None = Field(None, description="commit or branch of the base; default: its main one")
     corpus: list[str] = Field(default_factory=list, description="files, folders, globs or hf:DATASET")
-    seed: Count = 1
+    seed: Count = Field(1, description="of everything drawn")
     reading: ReadingSettings = ReadingSettings()
     vocab: VocabSettings = VocabSettings()
     grow: GrowSettings = GrowSettings()

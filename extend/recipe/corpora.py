@@ -27,6 +27,7 @@ from extend.corpus import (
 )
 from extend.errors import DataError
 from extend.hub import stream_dataset
+from extend.languages import passport
 from extend.recipe.run import OnProgress, Run, silent
 from extend.types import Document
 
@@ -70,7 +71,8 @@ class SplitCorpus:
 
 def corpus_patterns(run: Run) -> list[str]:
     """What the run's text is: `corpus`, by default the language's Wikipedia from the hub."""
-    return run.settings.corpus or [f"{WIKIPEDIA}{run.language.code}"]
+    editions = passport(run.language).codes_of("wikipedia") or (run.language.code,)
+    return run.settings.corpus or [f"{WIKIPEDIA}{edition}" for edition in editions]
 
 
 def is_spooled(pattern: str) -> bool:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from extend.errors import UsageError
+from extend.config import expand
+from extend.errors import PathError, UsageError, escaped
 from extend.hub import resolve_base
 from extend.recipe.measures import measure_encoders
 from extend.recipe.ner_files import is_streamed, ner_files, ner_sources, ner_targets
@@ -72,6 +73,14 @@ def check_evaluation(run: Run) -> dict[str, Any]:
     Sets of the hub are named and not fetched, so what is in them is not looked at.
     """
     sources = ner_sources(run)
+    for source in (source for splits in sources.values() for source in splits.values()):
+        if not is_streamed(source) and not Path(expand(source)).is_file():
+            raise PathError(
+                f"there is no file {escaped(source, limit=120)} (ner.data)",
+                name="E-PATH",
+                done="nothing was changed",
+                next="fetch it, or leave out its lines in the configuration",
+            )
     if not any(is_streamed(source) for splits in sources.values() for source in splits.values()):
         files = ner_files(run)
         for protocol in _protocols(run, *protocols_possible(run)):

@@ -11,6 +11,7 @@ from extend.config import expand
 from extend.corpus import find_files, read_corpus
 from extend.errors import DataError, PathError, UsageError
 from extend.hub import stream_tagged
+from extend.languages import passport, resolve
 from extend.recipe.corpora import STREAMED, corpus_patterns, is_spooled, read_policy
 from extend.recipe.run import Run
 from ner.files import NerFile, PretrainingText
@@ -36,7 +37,7 @@ def ner_sources(run: Run) -> dict[str, dict[str, str]]:
     if not wanted.data:
         languages = dict.fromkeys((wanted.source, *ner_targets(run)))
         return {
-            language: {split: f"{WIKIANN}:{language}:{name}" for split, name in SPLITS.items()}
+            language: {split: f"{WIKIANN}:{_wikiann(language)}:{name}" for split, name in SPLITS.items()}
             for language in languages
         }
     return {
@@ -89,6 +90,11 @@ def pretraining_text(run: Run) -> PretrainingText | None:
         return (document.text for document in read_corpus(files, run.language.code, policy=read_policy(run)))
 
     return PretrainingText(lines)
+
+
+def _wikiann(language: str) -> str:
+    """WikiANN's own code of a language (`als` for `gsw`); the language's where it has none."""
+    return next(iter(passport(resolve(language)).codes_of("wikiann")), language)
 
 
 def _with_split(source: str, split: str) -> str:

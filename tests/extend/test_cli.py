@@ -18,7 +18,7 @@ from extend.errors import DataError
 
 PROMISED = {
     "vocab", "grow", "pretrain", "blend", "ner-eval", "ner-score", "ner-compare", "ner-tag",
-    "delta", "apply", "remove", "report", "push", "run", "quickstart", "env",
+    "delta", "apply", "remove", "report", "push", "run", "quickstart", "env", "init", "config",
 }  # fmt: skip
 COMMANDS = sorted(str(command.name) for command in app.registered_commands)
 ON_A_RUN = {"vocab", "grow", "delta", "pretrain", "blend", "ner-eval", "report", "push", "run"}

@@ -36,6 +36,13 @@ def test_every_way_to_write_uyghur_is_one_language(text: str) -> None:
         ("ug-Latn", "ug-Latn", "uig", "ug-Latn"),
         ("zh-TW", "zh-TW", "zho", "zh-Hant-TW"),
         ("pt-BR", "pt", "por", "pt-Latn"),
+        ("tl", "tl", "tgl", "tl-Latn"),  # CLDR would read Filipino
+        ("tgl_Latn", "tl", "tgl", "tl-Latn"),
+        ("Tagalog", "tl", "tgl", "tl-Latn"),
+        ("Filipino", "fil", "fil", "fil-Latn"),
+        ("bat-smg", "sgs", "sgs", "sgs-Latn"),  # Wikipedia's own codes
+        ("Simple", "en-simple", "eng", "en-Latn-simple"),
+        ("zh-classical", "lzh", "lzh", "lzh-Hans"),
     ],
 )
 def test_codes_and_names(text: str, code: str, iso639_3: str, bcp47: str) -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from extend import recipe
 from extend.config import dump_toml, load_settings
-from extend.errors import DataError, UsageError
+from extend.errors import DataError, PathError, UsageError
 from extend.hub import stream_tagged
 from extend.languages import resolve
+from extend.recipe.corpora import corpus_patterns
+from extend.recipe.evaluation import check_evaluation
 from extend.recipe.ner_files import ner_files, ner_sources, pretraining_text
 from extend.recipe.run import Run
 from ner.data import read_data
@@ -50,6 +52,24 @@ def dataset(folder: Path, *, named: bool = True) -> str:
 def opened(directory: Path, **overrides: Any) -> Run:
     given = {key.replace("__", "."): value for key, value in overrides.items()}
     return recipe.open_run(load_settings(None, given), directory, resolve("ug"))
+
+
+def test_a_missing_file_beside_sets_of_the_hub_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    data = {
+        "en": {"train": "hf:none/such", "dev": "hf:none/such", "test": "hf:none/such"},
+        "ug": {"test": str(tmp_path / "missing.conll")},
+    }
+    run = opened(tmp_path / "run", ner__data=data, ner__source="en", ner__targets=["ug"])
+    for started in (check_evaluation, recipe.run_all):
+        with pytest.raises(PathError, match=r"missing\.conll"):
+            started(run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_default_sets_go_by_the_codes_that_wikiann_has(tmp_path: Path) -> None:
+    run = recipe.open_run(load_settings(None, {}), tmp_path, resolve("gsw"))
+    assert ner_sources(run)["gsw"]["train"] == "hf:unimelb-nlp/wikiann:als:train"
+    assert corpus_patterns(run) == ["hf:wikimedia/wikipedia:20231101.als"]
 
 
 def test_numbers_of_a_dataset_become_names(tmp_path: Path) -> None:

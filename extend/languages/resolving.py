@@ -2,6 +2,7 @@
 
 Accepted: `ug`, `uig`, `ug-Arab`, `uig_Arab`, `Uyghur`, `ئۇيغۇرچە`, and `qaa`..`qtz`, which ISO 639 reserves
 for local use. A name must be a name of the language as somebody writes it: guesses are offered, not taken.
+Codes that only Wikipedia writes (`bat-smg`, `simple`) are read as it means them.
 """
 
 import difflib
@@ -18,10 +19,13 @@ from language_data import name_data, names
 from language_data.util import data_filename
 
 from extend.errors import UsageError, escaped
+from extend.languages.tables import published
 
 _CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 _LOCAL_USE = re.compile(r"q[a-t][a-z]")
 _NOT_ONE_LANGUAGE = {"und", "mul", "mis", "zxx"}
+_KEPT = {"tl": "tl", "tgl": "tl"}
+"""CLDR reads Tagalog as Filipino (fil); they are two languages to ISO 639, and the data say tl."""
 _RIGHT_TO_LEFT = (
     "Adlm Arab Aran Armi Avst Chrs Elym Hatr Hebr Hung Khar Lydi Mand Mani Mend Merc Mero Narb Nbat Nkoo "
     "Orkh Ougr Palm Phli Phlp Phnx Prti Rohg Samr Sarb Sogd Sogo Syrc Syre Syrj Syrn Thaa Yezi"
@@ -64,6 +68,7 @@ def resolve(text: str) -> Language:
     named_like_a_code = wanted.istitle() and len(wanted) <= 3
     by_code, by_name = _by_code(wanted), _by_name(wanted)
     tag = (by_name or by_code) if named_like_a_code else (by_code or by_name)
+    tag = tag or _by_code(published("wikipedia").means.get(wanted.lower(), ""))
     if tag is None:
         raise _unknown(wanted)
     return _described(tag)
@@ -72,10 +77,13 @@ def resolve(text: str) -> Language:
 def _by_code(text: str) -> Tag | None:
     if not _CODE.fullmatch(text):
         return None
+    first = re.split("[-_]", text)[0].lower()
     try:
-        tag = Tag.get(text.replace("_", "-"))
+        tag = Tag.get(text.replace("_", "-"), normalize=first not in _KEPT)
     except LanguageTagError:
         return None
+    if tag.language in _KEPT:
+        tag = tag.update_dict({"language": _KEPT[tag.language]})
     subtags = {tag.language, tag.script, tag.territory}
     plain = tag.language is not None and not (tag.extensions or tag.private or tag.extlangs)
     return tag if plain and tag.is_valid() and not subtags & _NOT_ONE_LANGUAGE else None
