@@ -46,8 +46,8 @@ class Plan:
     base_steps: int = 1200
     new_rows_steps: int = 600
     bilingual_steps: int = 600
-    batch_size: int = 32
-    length: int = 64
+    batch_size: int = 64
+    length: int = 32
     learning_rate: float = 2e-3
     new_rows_learning_rate: float = 3e-3
     held_out_lines: int = 400
@@ -142,7 +142,7 @@ def _training(plan: Plan, steps: int) -> dict[str, Any]:
         "pretrain.length": plan.length,
         "pretrain.learning_rate": plan.learning_rate,
         "pretrain.warmup_steps": max(1, steps // 12),
-        "pretrain.mask_rate": 0.2,
+        "pretrain.mask_rate": 0.3,
         "pretrain.precision": "fp32",
         "pretrain.save_every": max(1, steps // 2),
         "pretrain.keep": 1,
