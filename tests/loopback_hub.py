@@ -68,7 +68,8 @@ class Repository:
 
 @dataclass(frozen=True)
 class Fault:
-    """`kind`: an HTTP status, `reset` (dropped unanswered) or `lost` (carried out, then dropped).
+    """`kind`: an HTTP status, `reset` (dropped unanswered), `lost` (carried out, then dropped) or `cut`
+    (dropped in the middle of the answer).
 
     It strikes request number `at` (from 0) and those after it until it struck `times` times.
     """
@@ -86,6 +87,7 @@ class LoopbackHub:
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.ranges: list[int] = []  # first bytes of what was asked for from the middle
         self.corrupt: str | None = None  # a file whose content is damaged when it is committed
         self.served: dict[str, bytes] = {}  # files that are sent with other content than was promised
         # told of each request: `asked`, then `done`; true when the asker died at that moment
@@ -176,8 +178,8 @@ class _Api:
         raise Answer(200, {"url": f"{self.hub.url}/{name}", "name": name, "id": "0" * 24})
 
     def validate(self, method: str, body: bytes) -> None:
-        bad = "---\n[" in json.loads(body)["content"]
-        errors = [{"message": "the metadata is not a mapping"}] if bad else []
+        bad = "refused by the hub" in json.loads(body)["content"]
+        errors = [{"message": "a rule of its own"}] if bad else []
         raise Answer(400 if bad else 200, {"errors": errors, "warnings": []})
 
     def info(self, method: str, body: bytes, name: str, revision: str | None = None) -> None:
@@ -325,7 +327,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
             else:
-                self.reply(answer)
+                self.reply(self.ranged(answer), cut=fault == "cut")
 
         def outcome(self, path: str, body: bytes, fault: int | str | None) -> Answer:
             signed = path.startswith("/_lfs/")  # upload addresses carry their own right
@@ -349,7 +351,17 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return body
 
-        def reply(self, answer: Answer) -> None:
+        def ranged(self, answer: Answer) -> Answer:
+            """The rest of a file whose beginning the asker has."""
+            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if asked is None or answer.status != 200:
+                return answer
+            first, size = int(asked[1]), len(answer.body)
+            hub.ranges.append(first)
+            told = {"Content-Range": f"bytes {first}-{size - 1}/{size}"}
+            return Answer(206, answer.body[first:], {**answer.headers, **told})
+
+        def reply(self, answer: Answer, *, cut: bool = False) -> None:
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -358,7 +370,11 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(answer.body)
+                self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
+            if cut:
+                self.wfile.flush()
+                self.close_connection = True
+                self.connection.close()
 
         do_GET = do_POST = do_PUT = do_HEAD = handle_request
 

@@ -225,6 +225,9 @@ class RunSettings(Settings):
     revision: str | None = Field(None, description="commit or branch of the base; default: its main one")
     corpus: list[str] = Field(default_factory=list, description="files, folders, globs or hf:DATASET")
     seed: Count = Field(1, description="of everything drawn")
+    licenses: dict[str, str] = Field(
+        default_factory=dict, description="licences by what they cover: model, corpus, ner"
+    )
     reading: ReadingSettings = ReadingSettings()
     vocab: VocabSettings = VocabSettings()
     grow: GrowSettings = GrowSettings()

@@ -6,8 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import (
@@ -25,6 +24,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
 from extend.errors import ExtendError, NetworkError, escaped
+from extend.hub.address import endpoint_note, is_public
 from extend.store import as_extend_error
 
 ATTEMPTS = 5
@@ -45,11 +45,21 @@ def connect(endpoint: str | None = None) -> HfApi:
     api = HfApi(endpoint=endpoint)
     if constants.HF_HUB_OFFLINE:
         raise offline()
-    host = urlsplit(api.endpoint).hostname or ""
-    if host != "huggingface.co" and not host.endswith(".huggingface.co"):
+    if not is_public(api.endpoint):
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         constants.HF_HUB_DISABLE_XET = True
     return api
+
+
+def hub_note(endpoint: str | None = None) -> str:
+    """One line about the hub that `connect` would ask, when it is not the public one."""
+    return endpoint_note(HfApi(endpoint=endpoint).endpoint)
+
+
+def remote_files(api: HfApi, repo: str, commit: str | None, *, wait: Wait) -> dict[str, Any]:
+    """The files of a repository at a commit, by path; each has `size`, `blob_id` and, when large, `lfs`."""
+    tree = retried(lambda: list(api.list_repo_tree(repo, revision=commit, recursive=True)), wait=wait)
+    return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
 
 
 def offline() -> NetworkError:

@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from extend.errors import CheckpointError, NetworkError, PathError, escaped
 from extend.hub.connection import Wait, connect, quiet, retried, told
 from extend.hub.folder import PICKLES, WEIGHTS, pickled
-from extend.store import sha256_file
+from extend.hub.publication import LocalFile
 from extend.types import Checkpoint
 
 PULLED = (
@@ -66,6 +66,19 @@ def resolve_base(
         return _fetched(name_or_path, revision, endpoint=endpoint, cache=cache, wait=wait)
 
 
+def local_base(name_or_path: str, *, revision: str | None = None, cache: Path | None = None) -> Path | None:
+    """The folder of a base that needs no request: a folder, or in the hub's cache; None without one."""
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not HUB_NAME.fullmatch(name_or_path):
+        return None
+    try:
+        return _cached(name_or_path, revision, cache).directory
+    except NetworkError:
+        return None
+
+
 def _cached(name: str, revision: str | None, cache: Path | None) -> Checkpoint:
     try:
         folder = snapshot_download(
@@ -87,7 +100,7 @@ def _fetched(
     api = connect(endpoint)
     info = retried(lambda: api.model_info(name, revision=revision, files_metadata=True), wait=wait)
     files = [file for file in info.siblings or [] if _is_pulled(file.rfilename)]
-    _check_files(name, [file.rfilename for file in info.siblings or []])
+    check_files(name, [file.rfilename for file in info.siblings or []])
     new = [file for file in files if not _is_cached(name, file.rfilename, info.sha, cache)]
     folder = retried(
         lambda: snapshot_download(
@@ -117,7 +130,8 @@ def _is_cached(name: str, file: str, commit: str, cache: Path | None) -> bool:
     return isinstance(try_to_load_from_cache(name, file, cache_dir=cache, revision=commit), str)
 
 
-def _check_files(name: str, files: Sequence[str]) -> None:
+def check_files(name: str, files: Sequence[str]) -> None:
+    """Raise CheckpointError, or RefusedError for pickles, when a repository's files are no checkpoint."""
     if "config.json" not in files:
         raise CheckpointError(f"{name} on the hub has no config.json", name="E-NO-CHECKPOINT")
     if any(file.endswith(".safetensors") and _is_pulled(file) for file in files):
@@ -131,16 +145,18 @@ def _check_files(name: str, files: Sequence[str]) -> None:
 def _check_content(name: str, folder: Path, files: Sequence[Any]) -> None:
     for file in files:
         path = folder / file.rfilename
-        sound = path.stat().st_size == file.size if file.size is not None else True
-        if sound and file.lfs is not None:
-            sound = sha256_file(path) == file.lfs.sha256
-        if not sound:
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"{file.rfilename} of {name} arrived damaged",
-                name="E-DOWNLOAD",
-                why="its sha256 is not the one the hub gives",
-                done="the damaged file was removed",
-                next="run the same command again",
-            )
+        if file.size is not None and not LocalFile.of(file.rfilename, path).same(file):
+            raise damaged_download(name, file.rfilename, path)
+
+
+def damaged_download(name: str, file: str, path: Path) -> CheckpointError:
+    """Remove a file of the cache that is not what the hub promised; the failure to raise."""
+    path.resolve().unlink()
+    path.unlink(missing_ok=True)
+    return CheckpointError(
+        f"{file} of {name} arrived damaged",
+        name="E-DOWNLOAD",
+        why="its hash is not the one the hub gives",
+        done="the damaged file was removed",
+        next="run the same command again",
+    )

@@ -4,51 +4,37 @@ Only files of the allow-list leave the machine, and none that holds a secret. Ru
 failure completes it: the head of the repository is the old commit or the whole new one, never between.
 """
 
-import hashlib
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from extend.errors import CheckpointError, DataError, NetworkError, RefusedError, escaped
-from extend.hub.connection import ATTEMPTS, TOKEN, Wait, connect, is_transient, pause, quiet, retried, told
-from extend.hub.folder import read_config, weight_files
-from extend.store import MANIFEST, as_extend_error, sha256_file, verify
-
-ALLOWED = re.compile(
-    r"config\.json|generation_config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
-    r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|vocab\.txt|README\.md|extend\.json"
-    r"|deltas\.json|deltas\.safetensors"
+from extend.errors import DataError, NetworkError, escaped
+from extend.hub.cards import check_card, check_results
+from extend.hub.connection import (
+    ATTEMPTS,
+    Wait,
+    connect,
+    is_transient,
+    pause,
+    quiet,
+    remote_files,
+    retried,
+    told,
 )
-SECRETS: Mapping[str, re.Pattern[bytes]] = {
-    "a Hugging Face token": TOKEN,
-    "a GitHub token": re.compile(rb"gh[pousr]_[A-Za-z0-9]{36}"),
-    "an AWS access key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    "a private key": re.compile(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
-}
-CARD = "README.md"
-_CHUNK, _OVERLAP = 1 << 24, 512
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """One file to publish; its hashes are taken before anything is sent.
-
-    `sha256` is what the hub gives for a large file, `git_sha1` for a small one.
-    """
-
-    name: str
-    path: Path
-    size: int
-    sha256: str
-    git_sha1: str
+from extend.hub.publication import (
+    ALLOWED,
+    CARD,
+    OWN_RESULTS,
+    LocalFile,
+    files_to_publish,
+    refuse_secrets,
+)
 
 
 @final
@@ -91,10 +77,12 @@ def push_checkpoint(
 
     A new repository is private unless `private` is False; an old one keeps what it is. `card` is a model card
     that takes the place of the folder's README.md. Weight and tokenizer files of an earlier push that this
-    one lacks are deleted in the same commit; anything else there stays. `dry_run` makes no request.
+    one lacks are deleted in the same commit, evaluation results of ours too; anything else there stays.
+    `dry_run` makes no request.
 
     Raises CheckpointError when the folder is incomplete or damaged, RefusedError when a file holds a secret
-    or is a link, NetworkError (E-AUTH, E-CONFLICT, E-REMOTE-DIFFERS, ...) when the hub does not take it.
+    or is a link, DataError (E-CARD, E-RESULTS) for metadata that a hub would not take, NetworkError (E-AUTH,
+    E-CONFLICT, E-REMOTE-DIFFERS, ...) when the hub does not take it.
     """
     _check_name(repo_id)
     files = collect(directory, card=card)
@@ -104,7 +92,7 @@ def push_checkpoint(
         api = connect(endpoint)
         repo = retried(lambda: api.create_repo(repo_id, private=private, exist_ok=True).repo_id, wait=wait)
         commit = _commit(api, repo, files, wait=wait)
-        different = _differences(files, _remote_files(api, repo, commit, wait=wait))
+        different = _differences(files, remote_files(api, repo, commit, wait=wait))
         is_private = retried(lambda: api.repo_info(repo).private, wait=wait)
     if different:
         raise NetworkError(
@@ -118,74 +106,15 @@ def push_checkpoint(
 
 def collect(directory: Path, *, card: Path | None = None) -> list[LocalFile]:
     """The files that would be published, in byte order of their names. Raises as `push_checkpoint` does."""
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory} is no folder", name="E-NO-CHECKPOINT", next="extend pretrain")
-    read_config(directory)
-    weights = {path.name for path in weight_files(directory)}
-    if not (directory / "tokenizer.json").is_file():
-        raise CheckpointError(f"{directory} has no tokenizer.json", name="E-INCOMPLETE")
-    paths = {path.name: path for path in directory.iterdir() if _is_published(path.name, weights)}
-    if (directory / MANIFEST).is_file():
-        # a card is written beside the model after it was published
-        damaged = [name for name in verify(directory) if name in {*paths, MANIFEST} - {CARD}]
-        if damaged:
-            raise CheckpointError(
-                f"{directory} is not what was written: {', '.join(map(escaped, damaged))}", name="E-DAMAGED"
-            )
-    if card is not None:
-        paths[CARD] = card
+    paths = files_to_publish(directory, card=card)
     for name, path in paths.items():
-        _refuse_link(path)
-        _refuse_secrets(name, path)
-    return [_hashed(name, paths[name]) for name in sorted(paths)]
-
-
-def _is_published(name: str, weights: set[str]) -> bool:
-    return name in weights if name.endswith(".safetensors") else bool(ALLOWED.fullmatch(name))
-
-
-def _refuse_link(path: Path) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise RefusedError(
-            f"{path} is not a plain file", name="E-LINK", why="a link could publish a file from elsewhere"
-        )
-
-
-def _refuse_secrets(name: str, path: Path) -> None:
-    token = get_token()
-    wanted = dict(SECRETS)
-    if token:
-        wanted = {"your hub token": re.compile(re.escape(token.encode())), **wanted}
-    for chunk in _chunks(path):
-        for kind, pattern in wanted.items():
-            if pattern.search(chunk):
-                raise RefusedError(
-                    f"{name} holds {kind}",
-                    name="E-SECRET",
-                    done="nothing was sent",
-                    next="remove it from the file",
-                )
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes in overlapping chunks, so that a short match is whole in one of them."""
-    tail = b""
-    try:
-        with open(path, "rb") as file:
-            while data := file.read(_CHUNK):
-                yield tail + data
-                tail = data[-_OVERLAP:]
-    except OSError as error:
-        raise as_extend_error(error, path) from error
-
-
-def _hashed(name: str, path: Path) -> LocalFile:
-    size = path.stat().st_size
-    git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with open(path, "rb") as file:
-        while data := file.read(_CHUNK):
-            git.update(data)
-    return LocalFile(name, path, size, sha256_file(path), git.hexdigest())
+        refuse_secrets(name, path)
+    if CARD in paths:
+        check_card(paths[CARD])
+    for name, path in paths.items():
+        if OWN_RESULTS.fullmatch(name):
+            check_results(path)
+    return [LocalFile.of(name, path) for name, path in paths.items()]
 
 
 def _check_name(repo_id: str) -> None:
@@ -203,7 +132,7 @@ def _commit(api: HfApi, repo: str, files: Sequence[LocalFile], *, wait: Wait) ->
     parent: str | None = None
     for attempt in range(ATTEMPTS):
         head = retried(lambda: api.repo_info(repo).sha, wait=wait)
-        remote = _remote_files(api, repo, head, wait=wait)
+        remote = remote_files(api, repo, head, wait=wait)
         stale = _stale(files, remote)
         if not stale and not _differences(files, remote):
             return str(head)
@@ -255,27 +184,14 @@ def _conflict(repo: str, expected: str, found: str | None) -> NetworkError:
     )
 
 
-def _remote_files(api: HfApi, repo: str, commit: str | None, *, wait: Wait) -> dict[str, Any]:
-    tree = retried(lambda: list(api.list_repo_tree(repo, revision=commit, recursive=True)), wait=wait)
-    return {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
-
-
 def _stale(files: Sequence[LocalFile], remote: Mapping[str, Any]) -> list[str]:
     sent = {file.name for file in files}
-    return sorted(name for name in remote if ALLOWED.fullmatch(name) and name not in sent and name != CARD)
+    return sorted(name for name in remote if ALLOWED.fullmatch(name) and name not in {*sent, CARD})
 
 
 def _differences(files: Sequence[LocalFile], remote: Mapping[str, Any]) -> list[str]:
     """Names of files that the remote tree lacks or holds with another size or hash."""
-    return [file.name for file in files if not _same(file, remote.get(file.name))]
-
-
-def _same(file: LocalFile, entry: Any) -> bool:
-    if entry is None or entry.size != file.size:
-        return False
-    if entry.lfs is not None:
-        return bool(entry.lfs.sha256 == file.sha256)
-    return bool(entry.blob_id == file.git_sha1)
+    return [file.name for file in files if not file.same(remote.get(file.name))]
 
 
 def _result(repo: str, commit: str | None, files: Sequence[LocalFile], *, private: bool) -> PushResult:

@@ -203,7 +203,7 @@ def _report(run: Run, new: NewRows) -> dict[str, Any]:
     }
     if fallen > MANY_FALLBACKS * len(new.origins):
         why = next(origin.why for origin in new.origins if origin.fallback)
-        text = f"{fallen:,} of {len(new.origins):,} rows could not be made by {wanted.init}: {why}, ..."
+        text = f"{fallen:,} of {len(new.origins):,} rows could not be made by {wanted.init}: {why}"
         report["warnings"].append({"name": "W-FALLBACK", "text": text})
     return report
 

@@ -1,5 +1,6 @@
 """The run's files told to people: a page, a model card, a terminal table. Nothing here computes a result."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from extend.report.card import render_card
@@ -25,14 +26,15 @@ __all__ = [
 ]
 
 
-def write_report(run: Path, *, license: str = "") -> list[Path]:
+def write_report(run: Path, *, license: str = "", passport: Sequence[tuple[str, str]] = ()) -> list[Path]:
     """Write `report.html` and `README.md` into `run`, and the card beside a final checkpoint.
 
+    `passport` has labels and texts of what is known of the language beside the run; the page shows it.
     Returns the files written. Raises PathError when `run` holds no run, CheckpointError when one of its
     files is broken; then nothing was written.
     """
     report = gather_run(run)
-    page, card = render_html(report), render_card(report, license=license)
+    page, card = render_html(report, passport=passport), render_card(report, license=license)
     files = {run / "report.html": page, run / "README.md": card}
     if (run / "model").is_dir():
         files[run / "model" / "README.md"] = card

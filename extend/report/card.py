@@ -11,14 +11,16 @@ from typing import Any
 import jinja2
 
 from extend.report import tables, text
-from extend.report.nouns import NerScore, NerStage, RunReport
+from extend.report.card_evidence import Evidence, gather_evidence, transfers
+from extend.report.card_metadata import UNKNOWN, license_of, metadata, title
+from extend.report.nouns import NerStage, RunReport
 from extend.report.pretraining_part import pretraining_part
-from extend.report.text import DASH, markdown, number, percent, span, whole, yaml_text
+from extend.report.text import DASH, markdown, number, percent, span, whole
 
-KNOWN_LICENSES = {"google-bert/bert-base-multilingual-cased": "apache-2.0"}
-TAGS = ("extend", "vocabulary-extension", "fill-mask", "low-resource")
 CARD_EXAMPLES = 10
+CARD_FINDINGS = 16
 WEAK_F1 = 30.0
+SHOWN_DIGITS = 16
 _STAGE_SETTINGS = ("vocab.", "grow.", "pretrain.", "ner.")
 _HERE = Path(__file__).parent
 
@@ -28,11 +30,11 @@ class Ready(str):
 
 
 def render_card(report: RunReport, *, license: str = "") -> str:
-    """The card of the checkpoint that `report` tells of.
+    """The card of the checkpoint that `report` tells of, with what else the run's files prove.
 
     Args:
-        license: the checkpoint's licence as hubs spell it (`apache-2.0`); default: the base's where it is
-            known, else `unknown`.
+        license: the checkpoint's licence as hubs spell it (`apache-2.0`); default: what the run states, else
+            the base's where it is known, else `unknown`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -50,78 +52,26 @@ def render_card(report: RunReport, *, license: str = "") -> str:
         duration=text.duration,
         long=lambda told: Ready(markdown(told, limit=400)),
     )
-    license = license or KNOWN_LICENSES.get(report.provenance.hub_base, "unknown")
-    body = environment.get_template("card.md").render(**_content(report), license_known=license != "unknown")
-    return _metadata(report, license) + re.sub("\n{3,}", "\n\n", body)
+    evidence = gather_evidence(report.directory)
+    license = license_of(report, evidence, license)
+    body = environment.get_template("card.md").render(
+        **_content(report, evidence), license=license, license_known=license != UNKNOWN
+    )
+    return metadata(report, evidence, license) + re.sub("\n{3,}", "\n\n", body)
 
 
 def _escape(value: object) -> str:
     return value if isinstance(value, Ready) else markdown(str(value), limit=120)
 
 
-def _metadata(report: RunReport, license: str) -> str:
-    code = report.language.code
-    language = re.split("[-_]", code)[0].lower()
-    known = _hub_language(language)
-    lines = ["---", "language:", *([f"- {yaml_text(language)}"] if known else []), '- "multilingual"']
-    if language != code or not known:
-        lines += ["language_bcp47:", f"- {yaml_text(code)}"]
-    lines.append(f"license: {yaml_text(license)}")
-    if base := report.provenance.hub_base:
-        lines += [f"base_model: {yaml_text(base)}", 'base_model_relation: "finetune"']
-    lines += ['library_name: "transformers"', 'pipeline_tag: "fill-mask"', "tags:"]
-    lines += [f"- {yaml_text(tag)}" for tag in TAGS]
-    return "\n".join([*lines, *_model_index(report), "---", "", ""])
-
-
-def _hub_language(code: str) -> bool:
-    """Hubs take ISO 639 codes of two or three letters; qaa to qtz stand for no language there."""
-    return bool(re.fullmatch("[a-z]{2,3}", code)) and not re.fullmatch("q[a-t][a-z]", code)
-
-
-def _model_index(report: RunReport) -> list[str]:
-    results = [
-        line
-        for stage in report.ner
-        for score in stage.scores
-        if score.encoder == "extended" and score.f1_mean is not None
-        for line in _indexed(stage, score, score.f1_mean)
-    ]
-    return ["model-index:", f"- name: {yaml_text(_title(report))}", "  results:", *results] if results else []
-
-
-def _indexed(stage: NerStage, score: NerScore, mean: float) -> list[str]:
-    heads = f" from {stage.source}" if _transfers(stage) else ""
-    return [
-        "  - task:",
-        '      type: "token-classification"',
-        f"      name: {yaml_text(f'NER on the frozen encoder, {stage.protocol}{heads}')}",
-        "    dataset:",
-        f"      type: {yaml_text(f'ner-{score.language}')}",
-        f"      name: {yaml_text(f'NER test set, {score.language}')}",
-        '      split: "test"',
-        "    metrics:",
-        '    - type: "f1"',
-        f"      value: {mean:.2f}",
-        f"      name: {yaml_text(f'span F1 in percent, mean of {len(score.f1)} seeds')}",
-    ]
-
-
-def _transfers(stage: NerStage) -> bool:
-    return stage.protocol == "zero-shot" and bool(stage.source)
-
-
-def _title(report: RunReport) -> str:
-    return f"{report.provenance.shown_base or 'encoder'}-{report.language.code}".replace("/", "-")
-
-
-def _content(report: RunReport) -> dict[str, Any]:
+def _content(report: RunReport, evidence: Evidence) -> dict[str, Any]:
     language, vocabulary = report.language, report.vocabulary
     others = [name for name in (language.autonym, language.code) if name and name != language.name]
     counts = vocabulary.counts if vocabulary else {}
+    findings = list(dict.fromkeys(tables.findings(report)))  # one for each seed and selection, alike
     return {
         "report": report,
-        "title": _title(report),
+        "title": title(report),
         "language": f"{language.name} ({', '.join(others)})" if language.name and others else language.code,
         "base": report.provenance.shown_base,
         "on_hub": bool(report.provenance.hub_base),
@@ -130,8 +80,11 @@ def _content(report: RunReport) -> dict[str, Any]:
         "drift": counts.get("drift.words_changed"),
         "trained": bool(report.growth or report.pretraining),
         "summary": _summary(report),
-        "findings": tables.findings(report),
-        "stages": [_stage(stage) for stage in report.ner if stage.scores],
+        "findings": [one for one in findings if one.kind != "loss"][:CARD_FINDINGS],
+        "losses": [one for one in findings if one.kind == "loss"],
+        "stages": [_stage(stage, evidence) for stage in report.ner if stage.scores],
+        "sources": _sources(evidence),
+        "certificate": evidence.certificate,
         "training": _training(report),
         "examples": _examples(report),
         "facts": [(name, told) for name, told in _facts(report) if told],
@@ -166,10 +119,19 @@ def _training(report: RunReport) -> dict[str, Any] | None:
     }
 
 
-def _stage(stage: NerStage) -> dict[str, Any]:
+def _sources(evidence: Evidence) -> Ready | None:
+    rows = [
+        [one.use, one.source, one.license or "not stated", one.sha256[:SHOWN_DIGITS] or DASH]
+        for one in evidence.sources
+    ]
+    return _table(["data", "source", "licence", "sha256 begins"], rows, words=4) if rows else None
+
+
+def _stage(stage: NerStage, evidence: Evidence) -> dict[str, Any]:
     return {
         "protocol": stage.protocol,
-        "source": stage.source if _transfers(stage) else "",
+        "source": stage.source if transfers(stage) else "",
+        "seeds": ", ".join(map(str, evidence.seeds.get(stage.name, ()))),
         "table": _matrix(stage),
         "types": _types(stage),
     }
@@ -229,10 +191,10 @@ def _examples(report: RunReport) -> Ready | None:
     if not report.vocabulary or not report.vocabulary.examples:
         return None
     rows = [
-        [example.word, whole(example.count), _pieces(example.before), _pieces(example.after)]
+        [example.word, _pieces(example.before), _pieces(example.after), whole(example.count)]
         for example in report.vocabulary.examples[:CARD_EXAMPLES]
     ]
-    return _table(["word", "held-out times", "base", "extended"], rows)
+    return _table(["word", "base", "extended", "held-out times"], rows, words=3)
 
 
 def _pieces(pieces: Sequence[str]) -> Ready:
@@ -256,7 +218,7 @@ def _facts(report: RunReport) -> Iterator[tuple[str, str]]:
 def _open_settings(report: RunReport) -> Iterator[tuple[str, str]]:
     """The stages' settings but for paths: the folders of the machine they lie on are nobody's business."""
     for name, value in sorted(report.settings.items()):
-        if name.startswith(_STAGE_SETTINGS) and "/" not in value and "\\" not in value:
+        if value and name.startswith(_STAGE_SETTINGS) and "/" not in value and "\\" not in value:
             yield name, value
 
 

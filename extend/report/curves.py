@@ -9,6 +9,7 @@ from markupsafe import Markup
 from extend.report.plots import Tick, drawing_of, line_shape, nice_ticks, path_shape, tick_digits
 
 LEAST_GAP = 20.0
+MOST_DOTS = 40
 LOGARITHMIC_FROM = 8.0
 Label = Callable[[float, int], str]
 """Writes a number with so many decimals."""
@@ -42,7 +43,8 @@ def marked_curve(
     `across` writes the labels of x and `up` those of y. `ticks_at_points` labels the x measured, as far as
     the labels have room, and spreads them by their logarithm when the largest is eight times the smallest
     or more; otherwise round numbers from 0 are labelled. The axis of y spans at least `least_span`, so that
-    noise does not look like a slope. `title` is our own text, never a file's.
+    noise does not look like a slope. Each point has its dot as long as there is room for dots. `title` is
+    our own text, never a file's.
     """
     if len({x for x, _ in points}) < 2:
         return None
@@ -64,7 +66,7 @@ def marked_curve(
     shapes = "".join(line_shape(0, height(tick), 1, height(tick), "grid") for tick in heights)
     shapes += line_shape(marked[0], 0, marked[0], 1, "taken") if marked else ""
     shapes += path_shape(spots, "mean")
-    shapes += "".join(line_shape(*spot, *spot, "point") for spot in spots)
+    shapes += "".join(line_shape(*spot, *spot, "point") for spot in spots if len(spots) <= MOST_DOTS)
     shapes += line_shape(*marked, *marked, "held") if marked else ""
     digits = 0 if ticks_at_points else tick_digits(sides)
     return MarkedCurve(

@@ -1,26 +1,16 @@
 """A run folder's files to one frozen `RunReport`. Reads; computes nothing that no file holds."""
 
-import collections
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from extend.errors import CheckpointError, PathError, escaped
+from extend.report.gather_growth import comparison, growth_stage
 from extend.report.gather_ner import ner_stages, rates, sums
 from extend.report.gather_pretraining import pretraining_stage
 from extend.report.gather_vocabulary import vocabulary_stage
-from extend.report.nouns import (
-    EncoderText,
-    GrowthStage,
-    Language,
-    NewRow,
-    Provenance,
-    RunReport,
-)
-from extend.report.reading import Node, read_lines, read_node, read_nodes
-
-ROW_EXAMPLES = 24
+from extend.report.nouns import EncoderText, RunReport
+from extend.report.nouns_run import Language, Provenance, Published
+from extend.report.reading import Node, leaf_text, read_lines, read_node
 
 
 def gather_run(run: Path) -> RunReport:
@@ -43,10 +33,12 @@ def gather_run(run: Path) -> RunReport:
         provenance=_provenance(manifest, settings),
         settings={name: leaf_text(leaf) for name, leaf in settings.leaves() if leaf.value is not None},
         vocabulary=vocabulary_stage(run / "vocab"),
-        growth=_growth(run / "grown"),
+        growth=growth_stage(run / "grown"),
         pretraining=pretraining_stage(run / "pretrain"),
         ner=tuple(ner_stages(run / "ner")),
         encoder_texts={name: _encoder_text(node) for name, node in read_node(run / "encoders.json").items()},
+        comparison=comparison(run / "compare.json"),
+        published=_published(read_node(run / "pushed.json")),
     )
     stages = (settings, manifest, report.vocabulary, report.growth, report.pretraining, report.ner)
     if not any((*stages, report.encoder_texts)):
@@ -56,13 +48,6 @@ def gather_run(run: Path) -> RunReport:
             next="run a stage first: extend vocab, extend pretrain or extend ner-eval",
         )
     return report
-
-
-def leaf_text(leaf: Node) -> str:
-    """A setting as TOML would write it, text without its quotes."""
-    if isinstance(leaf.value, bool):
-        return str(leaf.value).lower()
-    return leaf.as_text() if isinstance(leaf.value, str) else str(leaf.value)
 
 
 def _settings(path: Path) -> Node:
@@ -107,60 +92,8 @@ def _encoder_text(node: Node) -> EncoderText:
     return EncoderText(rates(node), node.number("mlm_loss"), node.number("mlm_loss_per_word"))
 
 
-def _growth(directory: Path) -> GrowthStage | None:
-    report = read_node(directory / "report.json")
-    rows = [_row(node) for node in read_nodes(directory / "rows.jsonl")]
-    if not report and not rows:
+def _published(node: Node) -> Published | None:
+    repository = node.text("repo")
+    if not repository:
         return None
-    methods = collections.Counter(row.method for row in rows)
-    told = {name: round(count) for name, count in report.node("by_method").numeric_leaves().items() if name}
-    reasons = collections.Counter(row.reason for row in rows if row.reason)
-    added = report.whole("added")
-    return GrowthStage(
-        initializer=report.text("initializer"),
-        added=added if added is not None or not rows else len(rows),
-        methods=dict(methods.most_common()) or told,
-        reasons=dict(reasons.most_common()),
-        examples=tuple(_with_pieces(_spread(rows, ROW_EXAMPLES), read_lines(directory / "vocab.txt"))),
-        seconds=report.number("seconds"),
-    )
-
-
-def _row(node: Node) -> NewRow:
-    sources = []
-    for pair in node.node("sources").elements():
-        source, *weight = pair.elements()
-        number = weight[0].as_number() if weight else None
-        sources.append((leaf_text(source), 1.0 if number is None else number))
-    fallback = node.text("fallback")
-    return NewRow(
-        piece=node.text("piece"),
-        method=fallback or node.text("method"),
-        sources=tuple(sources),
-        reason=node.text("why") if fallback else "",
-    )
-
-
-def _with_pieces(rows: Iterable[NewRow], pieces: Sequence[str]) -> Iterator[NewRow]:
-    """Sources by their pieces: a base id is a line number of the vocabulary, from zero."""
-
-    def named(source: str) -> str:
-        if not source.isascii() or not source.isdecimal():
-            return source
-        return pieces[int(source)] if int(source) < len(pieces) else f"id {source}"
-
-    for row in rows:
-        yield replace(row, sources=tuple((named(source), weight) for source, weight in row.sources))
-
-
-def _spread(rows: Sequence[NewRow], count: int) -> list[NewRow]:
-    """At most `count` rows spread evenly over all, and the first of each method and reason."""
-    if len(rows) <= count:
-        return list(rows)
-    firsts: dict[tuple[str, str], int] = {}
-    for index, row in enumerate(rows):
-        firsts.setdefault((row.method, row.reason), index)
-    chosen = set(list(firsts.values())[: count // 2])
-    spread = count - len(chosen)
-    chosen |= {round(index * (len(rows) - 1) / (spread - 1)) for index in range(spread)}
-    return [rows[index] for index in sorted(chosen)]
+    return Published(repository, node.text("commit"), node.text("time"), node.number("size"))

@@ -12,7 +12,7 @@ from extend.report.nouns import (
     TextRates,
     TypeScore,
 )
-from extend.report.reading import Node, read_node
+from extend.report.reading import Node, read_node, told
 
 
 def ner_stages(directory: Path) -> Iterator[NerStage]:
@@ -33,9 +33,7 @@ def ner_stages(directory: Path) -> Iterator[NerStage]:
                 for language, node in languages.items()
             ),
             differences=tuple(_differences(results.node("differences"))),
-            warnings=tuple(
-                node.text("text") or node.text("what") for node in results.node("warnings").elements()
-            ),
+            warnings=told(results.node("warnings")),
             data=data.numeric_leaves() if data else {},
             fingerprints=dict(sums(data)) if data else {},
             seconds=results.number("seconds"),
@@ -103,16 +101,16 @@ def _whole(node: Node) -> int | None:
 def _differences(node: Node) -> Iterator[Difference]:
     """`{LANGUAGE: {ENCODER: {"against", "f1": points, "ci95", "p_holm", "identical"}}}`."""
     for language, encoders in node.items():
-        for encoder, told in encoders.items():
-            if (points := told.number("f1")) is not None:
+        for encoder, gap in encoders.items():
+            if (points := gap.number("f1")) is not None:
                 yield Difference(
                     language=language,
                     encoder=encoder,
-                    against=told.text("against") or "base",
+                    against=gap.text("against") or "base",
                     points=points,
-                    interval=_interval(told, "ci95"),
-                    p=told.number("p_holm"),
-                    identical=told.node("identical").value is True,
+                    interval=_interval(gap, "ci95"),
+                    p=gap.number("p_holm"),
+                    identical=gap.node("identical").value is True,
                 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from extend.errors import CheckpointError
 from extend.report.nouns import Forgetting, HeldOutLoss, LoggedStep, PretrainStage, TrainingEvent
-from extend.report.reading import Node, read_node, read_nodes
+from extend.report.reading import Node, read_node, read_nodes, told
 
 _FACTS = ("precision", "processes", "micro_batch", "reproducible")
 
@@ -34,6 +34,7 @@ def pretraining_stage(directory: Path) -> PretrainStage | None:
         ended=report.text("ended"),
         left_out=report.whole("left_out"),
         facts=dict(_facts(report)),
+        warnings=told(report.node("warnings")),
     )
 
 

@@ -12,7 +12,7 @@ from extend.report.nouns import (
     SizePoint,
     VocabularyStage,
 )
-from extend.report.reading import Node, read_lines, read_node
+from extend.report.reading import Node, read_lines, read_node, told
 
 
 def vocabulary_stage(directory: Path) -> VocabularyStage | None:
@@ -39,6 +39,9 @@ def vocabulary_stage(directory: Path) -> VocabularyStage | None:
         mix=_chosen_mix(report.node("score_mix"), mix),
         protection=_protection(report.node("protected")),
         repairs=_repairs(report.node("repairs") or report.node("corpus").node("repairs")),
+        certificate=report.node("certificate").texts("held"),
+        lost=_repairs(report.node("lost_characters").node("most")),
+        warnings=told(report.node("warnings")),
     )
 
 

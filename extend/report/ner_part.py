@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from extend.report.nouns import NerScore, NerStage, StratumScore
-from extend.report.text import DASH, number, span
+from markupsafe import Markup
+
+from extend.report.nouns import Difference, NerStage, StratumScore
+from extend.report.text import DASH, number, shown, span, whole
+from extend.report.tracks import Change, TrackChart, TrackRow, change_chart, stack
 
 SHADES = 10
+MARKS = {"gain": "▲", "loss": "▼", "noise": "≈", "kept": "=", "note": ""}
+MISTAKES = {
+    "missed": "missed",
+    "boundary": "other bounds",
+    "type": "another type",
+    "spurious": "found where none is",
+}
 PAIRS = (
     ("seen in training", "seen"),
     ("not seen", "unseen"),
@@ -23,11 +33,16 @@ PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
-    """A score with its shade, 0 (an F1 of 0) to 10 (100); shade None where nothing was measured."""
+    """A score with its shade, 0 (an F1 of 0) to 10 (100); shade None where nothing was measured.
+
+    `change` is the difference from the first encoder with a mark for its `kind`.
+    """
 
     value: str
     interval: str
     shade: int | None
+    change: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +68,77 @@ def heat_map(stage: NerStage) -> HeatMap | None:
     encoders = dict.fromkeys(score.encoder for score in stage.scores)
     if len(ordered) < 2 or len(encoders) < 2:
         return None
-    rows = (
-        (encoder, tuple(_cell(stage.score(encoder, language)) for language in ordered))
-        for encoder in encoders
-    )
+    rows = ((encoder, tuple(_cell(stage, encoder, language) for language in ordered)) for encoder in encoders)
     return HeatMap(tuple(ordered), tuple(rows))
 
 
-def _cell(score: NerScore | None) -> HeatCell:
+def _cell(stage: NerStage, encoder: str, language: str) -> HeatCell:
+    score = stage.score(encoder, language)
     if score is None or score.f1_mean is None:
         return HeatCell(DASH, "", None)
     shade = round(SHADES * min(max(score.f1_mean, 0.0), 100.0) / 100)
-    return HeatCell(number(score.f1_mean), span(score.interval), shade)
+    gap = next((gap for gap in stage.differences if (gap.encoder, gap.language) == (encoder, language)), None)
+    change = f"{MARKS[gap.kind]} {_signed(gap)}".strip() if gap else ""
+    return HeatCell(number(score.f1_mean), span(score.interval), shade, change, gap.kind if gap else "")
+
+
+def _signed(gap: Difference) -> str:
+    return ("+" if gap.points > 0 else "") + number(gap.points)
+
+
+def change_rows(stage: NerStage, order: Sequence[str]) -> TrackChart | None:
+    """Every paired difference with its interval, languages in `order`."""
+    told = sorted(
+        stage.differences,
+        key=lambda gap: order.index(gap.language) if gap.language in order else len(order),
+    )
+    changes = [
+        Change(
+            label=f"{shown(gap.encoder, limit=40)} on {shown(gap.language, limit=40)}",
+            value=gap.points,
+            interval=gap.interval,
+            kind=gap.kind,
+            told=_signed(gap),
+            aside=span(gap.interval),
+        )
+        for gap in told
+    ]
+    return change_chart(changes, unit="F1 points")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """Wrong spans by kind, an encoder a row: the bars, and in `counts` encoder, count of each kind, sum.
+
+    The legend has the class and the name of each kind.
+    """
+
+    chart: TrackChart
+    legend: tuple[tuple[str, str], ...]
+    counts: tuple[tuple[str, ...], ...]
+
+
+def mistakes_of(stage: NerStage, language: str) -> Mistakes | None:
+    """What goes wrong on `language`; None where no encoder's mistakes were counted."""
+    scores = [score for score in stage.scores if score.language == language and score.mistakes]
+    most = max((sum(score.mistakes.values()) for score in scores), default=0)
+    if not most:
+        return None
+    kinds = list(dict.fromkeys([*MISTAKES, *(kind for score in scores for kind in score.mistakes)]))
+    rows, told = [], []
+    for score in scores:
+        counts = [(kind, score.mistakes.get(kind, 0)) for kind in kinds]
+        total = sum(count for _, count in counts)
+        bar = stack(counts, label=f"{whole(total)} wrong spans", whole=most)
+        encoder = shown(score.encoder, limit=40)
+        rows.append(TrackRow(encoder, bar.drawing if bar else Markup(""), whole(total)))
+        told.append((encoder, *(whole(count) for _, count in counts), whole(total)))
+    legend = tuple((f"s{min(index, 5)}", _kind(kind)) for index, kind in enumerate(kinds))
+    return Mistakes(TrackChart(tuple(rows), (), "wrong spans"), legend, tuple(told))
+
+
+def _kind(kind: str) -> str:
+    return MISTAKES.get(kind, shown(kind, limit=20))
 
 
 def group_rows(stage: NerStage) -> list[tuple[str, str, str, str]]:

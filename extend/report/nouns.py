@@ -1,23 +1,16 @@
 """What a run's files say, frozen. A number nobody measured is None and is shown as an em dash."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+from extend.report.nouns_run import Language, Provenance, Published
+
+ALPHA = 0.05
+"""A difference whose p, corrected for the number of languages, is not under this is called noise."""
 
 ENCODERS = ("base", "extended", "bilingual")
 """The order in which encoders are told; others follow in the order of the files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The run's new language: its code (a BCP 47 tag), and names when the run recorded them."""
-
-    code: str
-    name: str = ""
-    autonym: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +84,8 @@ class VocabularyStage:
     """`vocab/`: `counts` holds every number of the report by its dotted name (`corpus.lines`).
 
     `mix` is the chosen share of `mixes`; `repairs` count what was mended while the corpus was read.
+    `certificate` names the checks that held when the written tokenizer was read again, `lost` the characters
+    that the base's normaliser takes away or changes most, and how often; `warnings` what the stage told.
     """
 
     counts: Mapping[str, float]
@@ -104,6 +99,9 @@ class VocabularyStage:
     mix: float | None = None
     protection: Protection | None = None
     repairs: Mapping[str, int] = field(default_factory=dict)
+    certificate: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,10 @@ class NewRow:
 
 @dataclass(frozen=True, slots=True)
 class GrowthStage:
-    """`grown/`: `methods` and `reasons` (of fallbacks) count rows; `examples` are spread over all rows."""
+    """`grown/`: `methods` and `reasons` (of fallbacks) count rows; `examples` are spread over all rows.
+
+    `distilled` are the batches of distillation and its mean losses at the first and the last of them.
+    """
 
     initializer: str
     added: int | None
@@ -129,6 +130,27 @@ class GrowthStage:
     reasons: Mapping[str, int]
     examples: tuple[NewRow, ...]
     seconds: float | None
+    distilled: tuple[int, float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedStart:
+    """One initialiser on the same held-out blocks: the loss at once and after the probe, in nats a masked
+    piece, and the seconds that its rows took."""
+
+    method: str
+    loss: float
+    probed: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`compare.json`: the initialisers tried; in the probe the rows alone were trained for `probe_steps`."""
+
+    starts: tuple[ComparedStart, ...]
+    probe_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +233,7 @@ class PretrainStage:
     ended: str = ""
     left_out: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +298,20 @@ class Difference:
 
     @property
     def noise(self) -> bool | None:
-        """Whether zero lies inside the interval; None when no interval was computed."""
-        return None if self.interval is None else self.interval[0] <= 0 <= self.interval[1]
+        """Whether it may be chance: zero lies inside the interval, or p is 0.05 or more. None when no
+        interval was computed."""
+        if self.interval is None:
+            return None
+        return self.interval[0] <= 0 <= self.interval[1] or (self.p is not None and self.p >= ALPHA)
+
+    @property
+    def kind(self) -> str:
+        """gain, loss, noise, kept (the very same tags) or note (no interval was computed)."""
+        if self.identical:
+            return "kept"
+        if self.noise is None:
+            return "note"
+        return "noise" if self.noise else "gain" if self.points > 0 else "loss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,30 +354,6 @@ class EncoderText:
     mlm_loss_per_word: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What made the run: enough to make it again."""
-
-    base: str = ""
-    base_revision: str = ""
-    seed: int | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    hardware: Mapping[str, str] = field(default_factory=dict)
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def hub_base(self) -> str:
-        """The base's hub name, or nothing: only a base with a commit came from a hub."""
-        return self.base if self.base_revision and _HUB_NAME.fullmatch(self.base) else ""
-
-    @property
-    def shown_base(self) -> str:
-        """The base as a reader may see it: a hub name whole, of a local folder the run or last name only."""
-        folder = Path(self.base)
-        inside_a_run = folder.name in ("model", "grown") and folder.parent.name
-        return self.hub_base or (folder.parent.name if inside_a_run else folder.name)
-
-
 @dataclass(frozen=True)
 class RunReport:
     """Everything the page, the card and the terminal table show. Any stage may be missing."""
@@ -356,6 +367,8 @@ class RunReport:
     pretraining: PretrainStage | None
     ner: tuple[NerStage, ...]
     encoder_texts: Mapping[str, EncoderText]
+    comparison: Comparison | None = None
+    published: Published | None = None
 
     @property
     def encoders(self) -> Sequence[str]:

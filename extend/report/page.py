@@ -1,6 +1,7 @@
 """`report.html`: one self-contained page, made by jinja2 with automatic escaping from a `RunReport`."""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,23 @@ import jinja2
 from markupsafe import Markup
 
 from extend.report import plots, tables, text
-from extend.report.ner_part import HeatMap, StrataTable, group_rows, heat_map, strata_table
-from extend.report.nouns import Example, NerScore, NerStage, NewRow, RunReport
+from extend.report.growth_part import compared, method_stack, shown_row
+from extend.report.ner_part import (
+    HeatMap,
+    Mistakes,
+    StrataTable,
+    change_rows,
+    group_rows,
+    heat_map,
+    mistakes_of,
+    strata_table,
+)
+from extend.report.nouns import Example, NerScore, NerStage, RunReport
 from extend.report.pretraining_part import pretraining_part
+from extend.report.story import steps
 from extend.report.tables import Summary
+from extend.report.tracks import TrackChart, share_bar
+from extend.report.verdict import verdict
 from extend.report.vocabulary_part import vocabulary_part
 
 SHOWN_EXAMPLES = 12
@@ -20,6 +34,7 @@ FOLDED_EXAMPLES = 100
 SHOWN_PIECES = 400
 _HERE = Path(__file__).parent
 CONTINUATION = "##"
+STYLES = ("report.css", "report_figures.css", "report_small.css")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +48,21 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number worth a headline: what it was with the base and what it is now."""
+    """A number worth a headline: what it was with the base and what it is now; `kind` colours it."""
 
     title: str
     before: str
     after: str
     note: str
+    kind: str
     interval: tuple[float, float] | None = None
 
 
-def render_html(report: RunReport) -> str:
-    """The whole page: no request leaves it, light and dark, right-to-left words in their own direction."""
+def render_html(report: RunReport, *, passport: Sequence[tuple[str, str]] = ()) -> str:
+    """The whole page: no request leaves it, light and dark, right-to-left words in their own direction.
+
+    `passport` has labels and texts of what is known of the language beside the run's files.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -62,8 +81,9 @@ def render_html(report: RunReport) -> str:
         size=text.size,
         piece=as_piece,
     )
-    style = Markup((_HERE / "report.css").read_bytes().decode("utf-8"))
-    return environment.get_template("report.html").render(style=style, **_content(report))
+    environment.globals["tag"] = report.language.tag
+    style = Markup("".join((_HERE / name).read_bytes().decode("utf-8") for name in STYLES))
+    return environment.get_template("report.html").render(style=style, **_content(report, passport))
 
 
 def as_piece(piece: str) -> Piece:
@@ -74,30 +94,67 @@ def as_piece(piece: str) -> Piece:
     return Piece(circle + text.shown(bare, limit=100), continues, piece == "[UNK]")
 
 
-def _content(report: RunReport) -> dict[str, Any]:
-    summary = tables.summarise(report)
-    language = report.language
-    return {
+def _content(report: RunReport, passport: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    summary, language = tables.summarise(report), report.language
+    told = tables.findings(report)
+    content: dict[str, Any] = {
         "report": report,
         "title": language.autonym or language.name or language.code,
         "language_names": [name for name in dict.fromkeys((language.name, language.code)) if name],
+        "names": {language.code: language.name} if language.name else {},
+        "verdict": verdict(report),
+        "steps": steps(report),
         "figures": _figures(report, summary),
-        "findings": tables.findings(report),
+        "findings": [one for one in told if one.kind != "note"],
+        "notes": [one for one in told if one.kind == "note"],
         "summary": tables.summary_rows(report),
         "per_word": any(line.mlm_loss_per_word is not None for line in summary),
-        "charts": [_chart(stage) for stage in report.ner],
-        "example_groups": _example_groups(report),
-        "pieces": report.vocabulary.pieces[:SHOWN_PIECES] if report.vocabulary else (),
-        "choices": vocabulary_part(report.vocabulary) if report.vocabulary else None,
-        "training": pretraining_part(report.pretraining, report.language.code)
-        if report.pretraining
-        else None,
-        "row_examples": [_row(row) for row in report.growth.examples] if report.growth else [],
-        "costs": tables.costs(report),
-        "total_seconds": _total(report),
-        "settings": _settings(report),
+        "charts": [_chart(report, stage) for stage in report.ner],
         "dash": text.DASH,
+        "passport": list(passport),
+        **_parts(report),
+        **_provenance(report),
     }
+    return content | {"contents": _contents(content)}
+
+
+def _parts(report: RunReport) -> dict[str, Any]:
+    vocabulary, growth, training = report.vocabulary, report.growth, report.pretraining
+    return {
+        "example_groups": _example_groups(report),
+        "pieces": vocabulary.pieces[:SHOWN_PIECES] if vocabulary else (),
+        "choices": vocabulary_part(vocabulary) if vocabulary else None,
+        "training": pretraining_part(training, report.language.code) if training else None,
+        "row_methods": method_stack(growth) if growth else None,
+        "row_examples": [shown_row(row) for row in growth.examples] if growth else [],
+        "starts": compared(report.comparison) if report.comparison else None,
+        "probe_steps": report.comparison.probe_steps if report.comparison else 0,
+    }
+
+
+def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
+    """The sections that the page has, by anchor and name."""
+    report: RunReport = content["report"]
+    tested = [
+        (f"ner-{place}", f"NER {text.shown(chart.stage.protocol, limit=20)}")
+        for place, chart in enumerate((chart for chart in content["charts"] if chart.languages), start=1)
+    ]
+    training = content["training"]
+    sections = [
+        ("verdict", "Verdict", True),
+        ("done", "What was done", content["steps"]),
+        ("findings", "Findings", content["findings"] or content["notes"]),
+        ("summary", "Encoders", content["summary"]),
+        *((anchor, name, True) for anchor, name in tested),
+        ("vocabulary", "Vocabulary", report.vocabulary),
+        ("rows", "New rows", report.growth or content["starts"]),
+        ("pretraining", "Training", training),
+        ("forgetting", "Old languages", training and training.forgetting),
+        ("language", "Language", content["passport"]),
+        ("costs", "Costs", content["costs"]),
+        ("provenance", "Provenance", True),
+    ]
+    return [(anchor, name) for anchor, name, there in sections if there]
 
 
 def _figures(report: RunReport, summary: list[Summary]) -> list[Figure]:
@@ -107,34 +164,49 @@ def _figures(report: RunReport, summary: list[Summary]) -> list[Figure]:
     base, extended = lines.get("base"), lines["extended"]
     stage = report.protocol("zero-shot")
     transfer = f"trained on {text.shown(stage.source, limit=20)} alone" if stage and stage.source else ""
+    fewer = bool(base and _less(extended.unk_rate, base.unk_rate))
     return [
         Figure(
             "Words with [UNK]",
             text.percent(base.unk_rate if base else None),
             text.percent(extended.unk_rate),
             "of held-out words; lower is better",
+            "gain" if fewer else "note",
         ),
         Figure(
             "Pieces a word",
             text.number(base.fertility if base else None, 2),
             text.number(extended.fertility, 2),
             "fertility; an [UNK] word counts as one",
+            "gain" if base and _less(extended.fertility, base.fertility) else "note",
         ),
         Figure(
             "Zero-shot NER",
             text.number(base.zero_shot_f1 if base else None),
             text.number(extended.zero_shot_f1),
-            transfer or "span F1",
+            ", ".join(filter(None, ("F1", transfer))),
+            _change_kind(report, stage),
             extended.zero_shot_ci95,
         ),
         Figure(
             "Supervised NER",
             text.number(base.supervised_f1 if base else None),
             text.number(extended.supervised_f1),
-            "trained on its own sentences",
+            "F1, trained on its own sentences",
+            _change_kind(report, report.protocol("supervised")),
             extended.supervised_ci95,
         ),
     ]
+
+
+def _less(after: float | None, before: float | None) -> bool:
+    return after is not None and before is not None and after < before
+
+
+def _change_kind(report: RunReport, stage: NerStage | None) -> str:
+    target = tables.target_of(report, stage)
+    gaps = stage.differences if stage else ()
+    return next((gap.kind for gap in gaps if (gap.encoder, gap.language) == ("extended", target)), "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +224,12 @@ class Chart:
     heat: HeatMap | None
     groups: list[tuple[str, str, str, str]]
     strata: StrataTable | None
+    changes: TrackChart | None
+    target: str
+    mistakes: Mistakes | None
 
 
-def _chart(stage: NerStage) -> Chart:
+def _chart(report: RunReport, stage: NerStage) -> Chart:
     languages = dict.fromkeys(score.language for score in stage.scores)
     ordered = sorted(languages, key=lambda language: language == stage.source)
     return Chart(
@@ -173,6 +248,9 @@ def _chart(stage: NerStage) -> Chart:
         heat_map(stage),
         group_rows(stage),
         strata_table(stage),
+        change_rows(stage, ordered),
+        target := tables.target_of(report, stage),
+        mistakes_of(stage, target),
     )
 
 
@@ -183,31 +261,42 @@ def _example_groups(report: RunReport) -> list[tuple[Example, ...]]:
     return [group for group in groups if group]
 
 
-@dataclass(frozen=True, slots=True)
-class ShownRow:
-    piece: str
-    method: str
-    sources: tuple[tuple[str, str], ...]
-    more: int
-    reason: str
+def _provenance(report: RunReport) -> dict[str, Any]:
+    """The costs, and what made the run, as pairs of name and text."""
+    costs, source, pushed = tables.costs(report), report.provenance, report.published
+    measured = [cost.seconds for cost in costs if cost.seconds is not None]
+    total = sum(measured) if measured else None
+    origin = [
+        ("base", source.shown_base),
+        ("base commit", source.base_revision),
+        ("seed", "" if source.seed is None else str(source.seed)),
+    ]
+    if report.vocabulary and report.vocabulary.corpus_sha256:
+        origin.append(("corpus sha256", report.vocabulary.corpus_sha256))
+    if pushed:
+        origin += [("published as", pushed.repository), ("published commit", pushed.commit)]
+        origin += [("published at", pushed.time)] if pushed.time else []
+        origin += [("bytes published", text.size(pushed.size))] if pushed.size is not None else []
+    return {
+        "costs": [(cost, _share(cost.seconds, total)) for cost in costs],
+        "total_seconds": total,
+        "resumed": bool(report.pretraining and report.pretraining.resumed_from),
+        "origin": origin,
+        "software": [*source.versions.items(), *source.hardware.items()],
+        "settings": sorted(report.settings.items()),
+        "fingerprints": list(source.fingerprints.items()) + _data_sums(report),
+    }
 
 
-def _row(row: NewRow) -> ShownRow:
-    """The heaviest sources first, ties as the file has them."""
-    heaviest = sorted(row.sources, key=lambda source: -abs(source[1]))
-    return ShownRow(
-        row.piece,
-        row.method,
-        tuple((piece, text.number(weight, 2)) for piece, weight in heaviest[:6]),
-        max(0, len(heaviest) - 6),
-        row.reason,
-    )
+def _share(seconds: float | None, total: float | None) -> Markup | None:
+    if seconds is None or not total:
+        return None
+    return share_bar(seconds / total, f"{text.percent(seconds / total)} of the time")
 
 
-def _total(report: RunReport) -> float | None:
-    measured = [cost.seconds for cost in tables.costs(report) if cost.seconds is not None]
-    return sum(measured) if measured else None
-
-
-def _settings(report: RunReport) -> list[tuple[str, str]]:
-    return sorted(report.settings.items())
+def _data_sums(report: RunReport) -> list[tuple[str, str]]:
+    """The NER files that were read, once each by name."""
+    found: dict[str, str] = {}
+    for stage in report.ner:
+        found |= {f"ner.{name}": digest for name, digest in stage.fingerprints.items()}
+    return list(found.items())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from extend.report.nouns import LoggedStep
-from extend.report.text import number, whole
+from extend.report.text import number, span, whole
 
 WIDTH, HEIGHT = 1000, 300
 MAX_POINTS = 800
@@ -70,7 +70,7 @@ def loss_curve(log: Sequence[LoggedStep], held_out: Sequence[tuple[int, float]] 
     def up(loss: float) -> float:
         return (loss - low) / (high - low)
 
-    kept = _thinned(len(points))
+    kept = thinned(len(points))
     raw = [(across(points[index][0]), up(points[index][1])) for index in kept]
     smooth = [(across(points[index][0]), up(means[index])) for index in kept]
     bands = _bands([(step, stage) for step, _, stage in points], first, last)
@@ -80,7 +80,11 @@ def loss_curve(log: Sequence[LoggedStep], held_out: Sequence[tuple[int, float]] 
         line_shape(across(step), up(loss), across(step), up(loss), "held") for step, loss in inside
     )
     return Curve(
-        drawing=drawing_of(shapes, f"MLM loss from step {whole(first)} to {whole(last)}"),
+        drawing=drawing_of(
+            shapes,
+            f"MLM loss {number(means[0], 2)} at step {whole(first)}, "
+            f"{number(means[-1], 2)} at step {whole(last)}",
+        ),
         horizontal=tuple(
             Tick(100 * across(step), whole(step)) for step in nice_ticks(first, last) if first <= step <= last
         ),
@@ -109,7 +113,7 @@ def score_bar(
         low, high = (min(max(bound / 100, 0.0), 1.0) for bound in bounds)
         shapes += line_shape(low, 0.5, high, 0.5, "whisker")
         shapes += line_shape(low, 0.3, low, 0.7, "whisker") + line_shape(high, 0.3, high, 0.7, "whisker")
-    return drawing_of(shapes, f"F1 {number(value)}")
+    return drawing_of(shapes, f"F1 {number(value)} {span(bounds)}".strip())
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -140,7 +144,8 @@ def _running_mean(values: Sequence[float], window: int) -> list[float]:
     return means
 
 
-def _thinned(count: int) -> list[int]:
+def thinned(count: int) -> list[int]:
+    """At most 800 of `count` indices, evenly spread, the first and the last among them."""
     if count <= MAX_POINTS:
         return list(range(count))
     return sorted({round(index * (count - 1) / (MAX_POINTS - 1)) for index in range(MAX_POINTS)})

@@ -1,12 +1,13 @@
 """The page's and the card's part on training: curves, held-out losses, what was forgotten, what happened."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from extend.report import plots
 from extend.report.curves import MarkedCurve, marked_curve
-from extend.report.nouns import Forgetting, HeldOutLoss, PretrainStage, TrainingEvent
+from extend.report.nouns import Forgetting, HeldOutLoss, LoggedStep, PretrainStage, TrainingEvent
 from extend.report.text import DASH, number, shown, whole
+from extend.report.tracks import Change, TrackChart, change_chart
 
 MOST_CURVES = 8
 MOST_EVENTS = 20
@@ -35,6 +36,8 @@ class PretrainingPart:
     more_events: int
     ended: str
     how: str
+    forgotten: TrackChart | None = None
+    pace: tuple[MarkedCurve, ...] = ()
 
     losses_titles = ("language", "before", "after", "±", "perplexity before", "perplexity after")
     forgetting_titles = ("old language", "the base's own", "before", "now", "change", "in words")
@@ -56,7 +59,45 @@ def pretraining_part(stage: PretrainStage, language: str) -> PretrainingPart:
         more_events=max(0, len(stage.events) - MOST_EVENTS),
         ended=shown(stage.ended, limit=300),
         how=_how(stage.facts),
+        forgotten=change_chart(
+            [_changed(code, change) for code, change in stage.forgetting.items()], unit="nats", digits=2
+        ),
+        pace=tuple(_pace(stage.log)),
     )
+
+
+def _changed(code: str, change: Forgetting) -> Change:
+    error = change.standard_error
+    reach = None if error is None else (change.change - 1.96 * error, change.change + 1.96 * error)
+    kind = "note" if change.noise is None else "noise"
+    if change.noise is False:
+        kind = "loss" if change.change > 0 else "gain"
+    word = {"loss": "forgotten", "gain": "better"}.get(kind, kind)
+    told, _, told_error = told_change(change).partition(" ")
+    return Change(shown(code, limit=40), change.change, reach, kind, told, told_error, word)
+
+
+def _pace(log: Sequence[LoggedStep]) -> Iterator[MarkedCurve]:
+    """The learning rate and the speed by step, as logged."""
+    rates = [(float(step.step), step.learning_rate) for step in log]
+    speeds = [(float(step.step), step.tokens_per_second) for step in log]
+    for title, measured, label in (("Learning rate", rates, _rate), ("Tokens a second", speeds, number)):
+        points = [(step, value) for step, value in measured if value is not None]
+        kept = [points[index] for index in plots.thinned(len(points))]
+        curve = marked_curve(
+            kept,
+            title=title,
+            chosen=None,
+            across=number,
+            up=label,
+        )
+        if curve:
+            yield curve
+
+
+def _rate(value: float, digits: int) -> str:
+    """`2e-05` and `0.001`, as settings write them."""
+    return f"{value:.{1 if digits else 0}g}".replace("-", "−") if value else "0"
 
 
 def _how(facts: Mapping[str, str]) -> str:

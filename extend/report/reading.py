@@ -108,6 +108,13 @@ class Node:
         )
 
 
+def leaf_text(leaf: Node) -> str:
+    """A setting as TOML would write it, text without its quotes."""
+    if isinstance(leaf.value, bool):
+        return str(leaf.value).lower()
+    return leaf.as_text() if isinstance(leaf.value, str) else str(leaf.value)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -150,3 +157,9 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise as_extend_error(error, path) from error
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def told(warnings: Node) -> tuple[str, ...]:
+    """The texts of a list of warnings, each once; `{name, text}`, in older releases `{name, what}`."""
+    texts = (node.text("text") or node.text("what") for node in warnings.elements())
+    return tuple(dict.fromkeys(text for text in texts if text))

@@ -166,7 +166,7 @@ def _told(stage: NerStage, difference: Difference) -> Finding:
     told = f"{subject}: {points}, 95 % interval {span(difference.interval)}{_chance(difference.p)}"
     if difference.noise:
         return Finding("noise", f"{told}: inside the noise.")
-    return Finding("gain" if difference.points > 0 else "loss", f"{told}.")
+    return Finding(difference.kind, f"{told}.")
 
 
 def _chance(p: float | None) -> str:
@@ -185,6 +185,8 @@ def _cautions(report: RunReport) -> Iterator[Finding]:
         if single := [score for score in stage.scores if len(score.f1) == 1]:
             told = "all encoders" if len(single) == len(stage.scores) else "; ".join(map(_name, single))
             yield Finding("note", f"{protocol}, one seed only, spread unknown: {told}.")
+    for stage_name, texts in _told_by_stages(report):
+        yield from (Finding("note", f"{stage_name}: {shown(told, limit=300)}.") for told in texts)
     if report.pretraining and report.pretraining.left_out:
         yield Finding("note", f"Training left out {_many(report.pretraining.left_out, 'step')}.")
     counts = report.vocabulary.counts if report.vocabulary else {}
@@ -197,6 +199,13 @@ def _cautions(report: RunReport) -> Iterator[Finding]:
         yield Finding(
             "note", f"{number(counts['unused'], 0)} added pieces never occur in the corpus as tokenized."
         )
+
+
+def _told_by_stages(report: RunReport) -> Iterator[tuple[str, tuple[str, ...]]]:
+    stages = (("Vocabulary", report.vocabulary), ("Growth", report.growth), ("Training", report.pretraining))
+    for name, stage in stages:
+        if stage:
+            yield name, tuple(told.rstrip("., ") for told in stage.warnings)
 
 
 def _name(score: NerScore) -> str:

@@ -1,5 +1,6 @@
 """The page's part on how the vocabulary was chosen: its size, its scores, what it was kept from changing."""
 
+import unicodedata
 from dataclasses import dataclass
 
 from extend.report.curves import MarkedCurve, marked_curve
@@ -27,6 +28,7 @@ class VocabularyPart:
     protected: tuple[ShownPoint, ...]
     protection_told: str
     repairs: str
+    lost: str
 
 
 def vocabulary_part(stage: VocabularyStage) -> VocabularyPart:
@@ -56,6 +58,7 @@ def vocabulary_part(stage: VocabularyStage) -> VocabularyPart:
             f"{shown(name.replace('_', ' '), limit=60)} {whole(count)}"
             for name, count in stage.repairs.items()
         ),
+        lost=", ".join(f"{_character(name)} {whole(count)} times" for name, count in stage.lost.items()),
     )
 
 
@@ -159,6 +162,13 @@ def _protection_told(stage: VocabularyStage) -> str:
     if given_up is not None:
         told += f"; {whole(given_up)} candidate{' was' if given_up == 1 else 's were'} left out for it"
     return f"{told}."
+
+
+def _character(character: str) -> str:
+    """`U+064E ARABIC FATHA`; the character itself may be invisible alone."""
+    if len(character) != 1:
+        return shown(character, limit=20)
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def _hundred(fraction: float | None) -> float | None:

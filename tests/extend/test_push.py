@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from extend.errors import CheckpointError, DataError, NetworkError, RefusedError
-from extend.hub import connection, load_pretraining_model, push_checkpoint
-from extend.hub import push as push_room
+from extend.hub import connection, load_pretraining_model, publication, push_checkpoint
+from extend.hub.address import endpoint_note
 from extend.store import MANIFEST, publish_directory
 from tests.loopback_hub import Fault, LoopbackHub
 from tests.models import tiny_checkpoint
@@ -84,10 +84,10 @@ def test_dry_run_asks_nothing(checkpoint, monkeypatch):
 
 
 def test_a_card_from_elsewhere_takes_the_place_of_the_folder_s(checkpoint, tmp_path):
-    (tmp_path / "run-card.md").write_text("---\nlanguage: ug\n---\n", encoding="utf-8")
+    (tmp_path / "run-card.md").write_text("---\nlanguage: ug\n---\nOther\n", encoding="utf-8")
     with LoopbackHub() as hub:
         push(hub, checkpoint, card=tmp_path / "run-card.md")
-        assert remote(hub)["README.md"] == b"---\nlanguage: ug\n---\n"
+        assert remote(hub)["README.md"] == b"---\nlanguage: ug\n---\nOther\n"
 
 
 FORBIDDEN = (
@@ -114,7 +114,15 @@ def test_only_the_allow_list_leaves(checkpoint):
         assert set(remote(hub)) == set(FILES)
 
 
-SECRETS = (TOKEN, "hf_" + "a1B2" * 9, "ghp_" + "a" * 36, "AKIA" + "A" * 16, "-----BEGIN RSA PRIVATE KEY-----")
+SECRETS = (
+    TOKEN,
+    "hf_" + "a1B2" * 9,
+    "ghp_" + "a" * 36,
+    "AKIA" + "A" * 16,
+    "AIza" + "b" * 35,
+    "xoxb-" + "1" * 24,
+    "-----BEGIN RSA PRIVATE KEY-----",
+)
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -141,13 +149,53 @@ def test_a_secret_in_any_file_stops_the_push(checkpoint, name, secret):
 
 
 def test_a_secret_across_two_chunks_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(push_room, "_CHUNK", 64)
-    monkeypatch.setattr(push_room, "_OVERLAP", 48)
+    monkeypatch.setattr(publication, "_CHUNK", 64)
+    monkeypatch.setattr(publication, "_OVERLAP", 48)
     for before in range(30, 66, 5):
         path = tmp_path / "vocab.txt"
         path.write_text("x" * before + "\n" + "hf_" + "q" * 30 + "\n" + "y" * 100)
         with pytest.raises(RefusedError):
-            push_room._refuse_secrets("vocab.txt", path)
+            publication.refuse_secrets("vocab.txt", path)
+
+
+RESULT = "- dataset: {id: a/b, task_id: si}\n  value: 43.0\n"
+
+
+def test_results_and_the_record_go_along_and_those_of_others_stay(checkpoint):
+    (checkpoint / "reproduce.json").write_text("{}\n")
+    (checkpoint / ".eval_results").mkdir()
+    for name in ("extend-zero-shot-si.yaml", "extend-old-si.yaml", "notes.txt"):
+        (checkpoint / ".eval_results" / name).write_text(RESULT)
+    with LoopbackHub() as hub:
+        push(hub, checkpoint)
+        published = {*FILES, "reproduce.json", ".eval_results/extend-zero-shot-si.yaml"}
+        assert set(remote(hub)) == published | {".eval_results/extend-old-si.yaml"}
+        hub.add(REPO, {**remote(hub), ".eval_results/theirs.yaml": b"theirs"})
+        (checkpoint / ".eval_results" / "extend-old-si.yaml").unlink()
+        push(hub, checkpoint)
+        assert set(remote(hub)) == published | {".eval_results/theirs.yaml"}
+
+
+def test_metadata_that_no_hub_would_take_are_refused_before_any_request(checkpoint):
+    (checkpoint / ".eval_results").mkdir()
+    (checkpoint / ".eval_results" / "extend-si.yaml").write_text("- value: high\n")
+    with LoopbackHub() as hub:
+        with pytest.raises(DataError) as told:
+            push(hub, checkpoint)
+        assert told.value.name == "E-RESULTS"
+        (checkpoint / "README.md").write_text("---\nlanguage: Sinhala\n---\nText\n")
+        with pytest.raises(DataError) as told:
+            push(hub, checkpoint)
+        assert told.value.name == "E-CARD"
+        assert hub.requests == []
+
+
+def test_another_hub_is_told_without_its_credentials():
+    assert endpoint_note("https://huggingface.co") == endpoint_note("https://hub-ci.huggingface.co/") == ""
+    told = endpoint_note("https://me:secret@hub.example:8080/x")
+    assert told.startswith("hub https://hub.example:8080: Xet is off")
+    assert "secret" not in told
+    assert endpoint_note("https://huggingface.co.example") != ""
 
 
 def test_links_are_refused(checkpoint, tmp_path):
@@ -155,6 +203,11 @@ def test_links_are_refused(checkpoint, tmp_path):
     (checkpoint / "extend.json").symlink_to(tmp_path / "elsewhere")
     with LoopbackHub() as hub:
         with pytest.raises(RefusedError, match="not a plain file"):
+            push(hub, checkpoint)
+        (checkpoint / "extend.json").unlink()
+        (tmp_path / "results").mkdir()
+        (checkpoint / ".eval_results").symlink_to(tmp_path / "results")
+        with pytest.raises(RefusedError, match="is a link"):
             push(hub, checkpoint)
         assert hub.requests == []
 
@@ -209,10 +262,11 @@ def test_tokens_are_cut_out_of_foreign_words():
 
 
 def test_a_card_that_the_hub_does_not_take(checkpoint):
-    (checkpoint / "README.md").write_text("---\n[\n---\n")
+    (checkpoint / "README.md").write_text(CARD + "refused by the hub\n")
     with LoopbackHub() as hub, pytest.raises(DataError) as told:
         push(hub, checkpoint)
     assert told.value.name == "E-CARD"
+    assert "a rule of its own" in told.value.why
 
 
 @pytest.mark.parametrize("name", ["nobody", "a/b/c", "a b/c", "me/", "/x", "me/../x", "me/x.git", ""])
@@ -245,6 +299,7 @@ import sys
 from pathlib import Path
 from extend.hub import push_checkpoint
 import huggingface_hub
+assert huggingface_hub.constants.HF_HUB_DISABLE_XET  # before any connection
 print(push_checkpoint(Path(sys.argv[1]), sys.argv[2]).commit)
 assert huggingface_hub.constants.HF_HUB_DISABLE_XET
 """

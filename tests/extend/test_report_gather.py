@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extend.errors import CheckpointError, PathError
 from extend.report import gather_run, render_card, render_html, summarise, summary_rows, write_report
-from extend.report.gather import ROW_EXAMPLES
+from extend.report.gather_growth import ROW_EXAMPLES
 from extend.report.tables import costs, findings
 from extend.store import append_line, read_json, write_json, write_text
 from tests.runs import json_line, make_run, ner_results

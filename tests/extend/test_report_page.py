@@ -63,17 +63,33 @@ def page_of(directory: Path, language: str = "si") -> str:
     return render_html(gather_run(make_run(directory / language, language)))
 
 
+def drawings(language: str) -> int:
+    """How many figures the page of a made run has."""
+    curves = 1 + 3 + 2  # the loss, held-out losses, learning rate and speed
+    bars = 6 + 3  # zero-shot and supervised
+    changes = 4 + 2 + 2  # of F1 by protocol, and of the loss of old languages
+    mistakes, costs = 3 + 3, 5
+    return curves + bars + changes + mistakes + costs + (language == "ug")  # rows made in two ways
+
+
 @pytest.mark.parametrize("language", ["si", "ug", "ka"])
 def test_the_page_is_well_formed_and_asks_no_network(tmp_path: Path, language: str) -> None:
     page = page_of(tmp_path, language)
     outline = Outline(page)
     assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(outline.tags)
-    assert not {name for _, name, _ in outline.attributes} & {"src", "href", "action", "data", "srcset"}
+    assert not {name for _, name, _ in outline.attributes} & {"src", "action", "data", "srcset"}
+    links = {value for _, name, value in outline.attributes if name == "href"}
+    ids = [value for _, name, value in outline.attributes if name == "id"]
+    assert links <= {f"#{anchor}" for anchor in ids}  # every link stays on the page and leads somewhere
+    assert len(ids) == len(set(ids))
     assert not re.search(r"url\(|@import|https?:", page)
     assert "default-src 'none'" in page
     assert "prefers-color-scheme: dark" in page
     assert "width=device-width" in page
-    assert outline.tags.count("svg") == 1 + 3 + 6 + 3  # loss, held-out losses, zero-shot and supervised bars
+    assert outline.tags.count("svg") == drawings(language)
+    labels = [value for tag, name, value in outline.attributes if (tag, name) == ("svg", "aria-label")]
+    assert len(labels) == drawings(language)
+    assert all(labels)
 
 
 def test_the_page_shows_the_runs_numbers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from extend.report import gather_run, plots, render_html
 from extend.report.curves import marked_curve
 from extend.report.text import number
 from extend.store import read_json, write_json
-from tests.extend.test_report_page import BIDI, Outline, path_points
+from tests.extend.test_report_page import BIDI, Outline, drawings, path_points
 from tests.runs import make_run
 
 SIZES = [(1000, 2.31, 0.12), (4000, 1.83, 0.021), (8000, 1.62, 0.004), (64_000, 1.49, 0.0027)]
@@ -80,7 +80,7 @@ def test_the_vocabulary_part_tells_how_it_was_chosen(tmp_path: Path) -> None:
         assert told in text
     assert "somebody" not in text
     assert "bom" not in text
-    assert Outline(page).tags.count("svg") == 1 + 3 + 6 + 3 + 2 + 1  # and two size curves and the frontier
+    assert Outline(page).tags.count("svg") == drawings("si") + 2 + 1  # and two size curves and the frontier
     assert page.count('class="held"') == 3 + page_with(tmp_path / "old").count('class="held"')
     assert text.index("0.01 2.41") < text.index("0.1 chosen") < text.index("1 1.70")
 
@@ -96,7 +96,7 @@ def test_a_run_without_choices_has_the_page_it_had(tmp_path: Path) -> None:
         "repairs": {},
     }
     assert page_with(tmp_path / "again" / "si", **empty) == page
-    for absent in ("How many pieces", "How strongly", "Protected", "Mended", "Words before and after"):
+    for absent in ("How many pieces", "How strongly", "Protected", "Mended"):
         assert absent not in vocabulary_of(page)
 
 
