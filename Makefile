@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OLD := .venv-transformers4
 PEER := .venv-deepfocus
 
-.PHONY: setup quickstart test test-slow test-reliability soak fuzz transformers4 deepfocus
+.PHONY: setup quickstart test docs test-slow test-reliability soak fuzz transformers4 deepfocus
 
 setup: .venv/installed
 
@@ -21,6 +21,11 @@ test: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# The documentation as a site, in site/: open site/index.html. docs/commands.md is written anew from the commands.
+docs: .venv/installed-dev
+	$(BIN)/python -m extend.cli.reference > .venv/commands.md && mv .venv/commands.md docs/commands.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-slow: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow

@@ -26,7 +26,7 @@ _HUB = "https://huggingface.co"
 
 def register(app: typer.Typer) -> None:
     """Put this group's command into the application."""
-    command(app, "env", panel="Start here", render=_environment_text, on_run=False)(env)
+    command(app, "env", panel="Start here", render=_environment_text, example="extend env", on_run=False)(env)
 
 
 def env(call: Call) -> Result:
@@ -51,7 +51,7 @@ def _torch() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "accelerators": devices or None,
         "bf16": "native"
-        if (devices and torch.cuda.is_bf16_supported()) or _processor_has_bf16()
+        if (devices and torch.cuda.is_bf16_supported(including_emulation=False)) or _processor_has_bf16()
         else "emulated",
     }
 

@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
         "ner-eval",
         panel=_PANEL,
         render=_evaluation_text,
-        example="extend ner-eval --lang ug --zero-shot --train en=en/train.conll --test ug=ug/test.conll",
+        example="extend ner-eval --lang ug --zero-shot --train en=en/train.conll --test en=en/test.conll "
+        "--test ug=ug/test.conll",
     )(ner_eval)
     command(
         app,

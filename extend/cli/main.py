@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from extend import __version__
-from extend.cli import chain, deltas, environment, evaluation, publish, settings, tagging
+from extend.cli import chain, deltas, environment, evaluation, planning, publish, settings, tagging
 from extend.cli.failures import tell
 from extend.cli.output import close_quietly
 from extend.errors import TerminatedRun, UsageError, escaped
@@ -52,7 +52,7 @@ def _root(
     """Every command takes `--help`, `--format json`, `--dry-run`, `--offline`, `--seed` and `--debug`."""
 
 
-for group in (chain, evaluation, tagging, deltas, publish, settings, environment):
+for group in (chain, planning, evaluation, tagging, deltas, publish, settings, environment):
     group.register(app)
 
 

@@ -38,11 +38,13 @@ def resolve_base(
     endpoint: str | None = None,
     cache: Path | None = None,
     wait: Wait = time.sleep,
+    weights: bool = True,
 ) -> Checkpoint:
     """A folder as it is, or a hub name as a downloaded snapshot pinned to its commit.
 
     Only safetensors, the configuration and the tokenizer's files are fetched, and their sha256 compared with
-    the hub's. Offline, the cache alone is asked. `cache` defaults to the hub's own (HF_HOME).
+    the hub's; without `weights` no safetensors. Offline, the cache alone is asked. `cache` defaults to the
+    hub's own (HF_HOME).
 
     Raises PathError for a path that is not there, CheckpointError for a folder without config.json or a
     download that does not match, RefusedError when there are only pickles, NetworkError when the hub fails.
@@ -61,9 +63,11 @@ def resolve_base(
             next="give a folder with config.json, or USER/NAME",
         )
     if constants.HF_HUB_OFFLINE:
-        return _cached(name_or_path, revision, cache)
+        return _cached(name_or_path, revision, cache, weights=weights)
     with told(name_or_path), quiet():
-        return _fetched(name_or_path, revision, endpoint=endpoint, cache=cache, wait=wait)
+        return _fetched(
+            name_or_path, revision, endpoint=endpoint, cache=cache, wait=wait, patterns=_patterns(weights)
+        )
 
 
 def local_base(name_or_path: str, *, revision: str | None = None, cache: Path | None = None) -> Path | None:
@@ -79,11 +83,18 @@ def local_base(name_or_path: str, *, revision: str | None = None, cache: Path | 
         return None
 
 
-def _cached(name: str, revision: str | None, cache: Path | None) -> Checkpoint:
+def _patterns(weights: bool) -> list[str]:
+    """Of the files that are fetched, those that are wanted."""
+    return [pattern for pattern in PULLED if weights or ".safetensors" not in pattern]
+
+
+def _cached(name: str, revision: str | None, cache: Path | None, *, weights: bool = True) -> Checkpoint:
     try:
         folder = snapshot_download(
-            name, revision=revision, cache_dir=cache, allow_patterns=PULLED, local_files_only=True
+            name, revision=revision, cache_dir=cache, allow_patterns=_patterns(weights), local_files_only=True
         )
+        if weights and not any(Path(folder).glob("*.safetensors")):
+            raise LocalEntryNotFoundError(f"{folder} has no weights")
     except LocalEntryNotFoundError as error:
         raise NetworkError(
             f"base {name} is not in the cache, and offline mode is on",
@@ -95,11 +106,17 @@ def _cached(name: str, revision: str | None, cache: Path | None) -> Checkpoint:
 
 
 def _fetched(
-    name: str, revision: str | None, *, endpoint: str | None, cache: Path | None, wait: Wait
+    name: str,
+    revision: str | None,
+    *,
+    endpoint: str | None,
+    cache: Path | None,
+    wait: Wait,
+    patterns: Sequence[str],
 ) -> Checkpoint:
     api = connect(endpoint)
     info = retried(lambda: api.model_info(name, revision=revision, files_metadata=True), wait=wait)
-    files = [file for file in info.siblings or [] if _is_pulled(file.rfilename)]
+    files = [file for file in info.siblings or [] if _matches(file.rfilename, patterns)]
     check_files(name, [file.rfilename for file in info.siblings or []])
     new = [file for file in files if not _is_cached(name, file.rfilename, info.sha, cache)]
     folder = retried(
@@ -108,7 +125,7 @@ def _fetched(
             revision=revision,  # by its name, so that it can be found again offline
             cache_dir=cache,
             endpoint=endpoint,
-            allow_patterns=PULLED,
+            allow_patterns=list(patterns),
         ),
         wait=wait,
     )
@@ -122,8 +139,8 @@ def _fetched(
     return Checkpoint(name, str(info.sha), Path(folder))
 
 
-def _is_pulled(file: str) -> bool:
-    return any(fnmatch.fnmatchcase(file, pattern) for pattern in PULLED)
+def _matches(file: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(file, pattern) for pattern in patterns)
 
 
 def _is_cached(name: str, file: str, commit: str, cache: Path | None) -> bool:
@@ -134,7 +151,7 @@ def check_files(name: str, files: Sequence[str]) -> None:
     """Raise CheckpointError, or RefusedError for pickles, when a repository's files are no checkpoint."""
     if "config.json" not in files:
         raise CheckpointError(f"{name} on the hub has no config.json", name="E-NO-CHECKPOINT")
-    if any(file.endswith(".safetensors") and _is_pulled(file) for file in files):
+    if any(file.endswith(".safetensors") and _matches(file, PULLED) for file in files):
         return
     pickles = [file for file in files if file.endswith(PICKLES)]
     if pickles:

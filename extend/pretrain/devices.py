@@ -20,6 +20,8 @@ def device_name(device: torch.device) -> str:
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The type of autocast matrix products: bfloat16 where the hardware has it (`auto`), or none (fp32).
 
+    T4 and V100 emulate bfloat16, more slowly than they compute in float32: they do not have it.
+
     Weights, gradients and optimizer state stay in float32: in pure bfloat16 small updates are lost.
     """
     if precision == "fp32":
@@ -27,7 +29,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "bf16":
         return torch.bfloat16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
 
 

@@ -10,6 +10,7 @@ import pytest
 from extend.cli import main
 from extend.config import RunSettings, load_settings
 from extend.languages import resolve
+from tests.extend.documentation_runs import shell_commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if path.is_file()]
@@ -17,10 +18,8 @@ CONFIGURATIONS = sorted(ROOT.glob("configs/*.toml"))
 
 
 def _commands(text: str) -> list[str]:
-    """`extend ...` lines of fenced blocks, continued lines joined, comments left out."""
-    blocks = re.findall(r"^```(?:bash|sh|console|shell)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("extend ")]
+    """The `extend ...` lines of a document's shell blocks."""
+    return [line for line in shell_commands(text) if line.startswith("extend ")]
 
 
 COMMANDS = [

@@ -68,6 +68,23 @@ def resolve(hub, cache, **options):
     return resolve_base("someone/base", **options)
 
 
+def test_without_weights_none_are_fetched_and_later_they_are(published, tmp_path, online):
+    cache = tmp_path / "cache"
+    with LoopbackHub() as hub:
+        hub.add("someone/base", published)
+        light = resolve(hub, cache, weights=False)
+        assert not list(light.directory.glob("*.safetensors"))
+        assert (light.directory / "config.json").is_file()
+        online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        assert resolve(hub, cache, weights=False) == light
+        with pytest.raises(NetworkError, match="not in the cache"):
+            resolve(hub, cache)
+        online.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        whole = resolve(hub, cache)
+        assert whole.directory == light.directory
+        assert {path.name for path in whole.directory.iterdir()} >= set(published) - {"README.md"}
+
+
 def test_a_hub_name_becomes_a_folder_pinned_to_its_commit(published, tmp_path, online):
     with LoopbackHub() as hub:
         others = {"pytorch_model.bin": b"x", "evil.py": b"x", "onnx/model.onnx": b"x", "big.json": b"{}"}
