@@ -1,5 +1,10 @@
-"""What the tests of publishing share: a small checkpoint with a card, and the push under test."""
+"""What the tests of publishing share: a small checkpoint with a card, a push, a hub that kills."""
 
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -45,3 +50,32 @@ def content(directory: Path) -> dict[str, bytes]:
 def remote(hub: LoopbackHub, revision: str = "main") -> dict[str, bytes]:
     files = hub.repositories[REPO].files(revision)
     return {name: blob.content for name, blob in files.items() if name != ".gitattributes"}
+
+
+def killed_at(hub: LoopbackHub, at: int, moment: str, act: Callable[[], object]) -> int:
+    """`act` in a forked process that the hub kills at its request number `at`: `asked`, before it answers, or
+    `done`, after. Returns the process's end as `os.waitstatus_to_exitcode` does."""
+    children: list[int] = []
+    forked = threading.Event()
+
+    def kill(number: int, reached: str) -> bool:
+        if (number, reached) != (at, moment):
+            return False
+        forked.wait()
+        os.kill(children[0], signal.SIGKILL)
+        os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
+        return True
+
+    hub.watch = kill
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            act()
+            code = 0
+        os._exit(code)
+    children.append(child)
+    forked.set()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    hub.watch = None
+    return status

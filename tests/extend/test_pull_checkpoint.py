@@ -1,12 +1,10 @@
 """Pull with the real client against a local hub: what was pushed, whole or not at all, and nothing else."""
 
-import contextlib
 import errno
 import json
 import os
 import shutil
 import signal
-import threading
 
 import huggingface_hub
 import pytest
@@ -16,7 +14,17 @@ from extend.hub import load_pretraining_model, pull_checkpoint, pulled_checkpoin
 from extend.hub.snapshot import _left_behind
 from extend.store import MANIFEST, operations, read_manifest, verify
 from tests.loopback_hub import Fault, LoopbackHub
-from tests.publishing import CARD, FILES, REPO, TOKEN, checkpoint_with_card, content, go_online, push
+from tests.publishing import (
+    CARD,
+    FILES,
+    REPO,
+    TOKEN,
+    checkpoint_with_card,
+    content,
+    go_online,
+    killed_at,
+    push,
+)
 
 RESULTS = ".eval_results/extend-zero-shot-si.yaml"
 PULLED = sorted((*FILES, RESULTS, "reproduce.json"))
@@ -178,36 +186,9 @@ def test_a_hub_that_stays_down_leaves_nothing_and_the_next_run_completes(hub, ch
     assert files_of(tmp_path / "out") == files_of(checkpoint)
 
 
-def pull_and_be_killed(hub, tmp_path, at: int) -> int:
-    """Pull in a forked process that the hub kills when it has answered request number `at`."""
-    children, forked = [], threading.Event()
-
-    def kill(number: int, reached: str) -> bool:
-        if (number, reached) != (at, "done"):
-            return False
-        forked.wait()
-        os.kill(children[0], signal.SIGKILL)
-        os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
-        return True
-
-    hub.watch = kill
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with contextlib.suppress(BaseException):
-            pull(hub, tmp_path)
-            code = 0
-        os._exit(code)
-    children.append(child)
-    forked.set()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    hub.watch = None
-    return status
-
-
 @pytest.mark.parametrize("at", range(1, REQUESTS, 3))
 def test_killed_at_a_request_the_next_run_completes_without_fetching_twice(hub, checkpoint, tmp_path, at):
-    assert pull_and_be_killed(hub, tmp_path, at) == -signal.SIGKILL
+    assert killed_at(hub, at, "done", lambda: pull(hub, tmp_path)) == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     before = {name for name in fetched(hub)[:-1] if name}
     hub.requests.clear()

@@ -1,9 +1,6 @@
 """Push when the hub fails: at every request the head is old or new, and the next run completes."""
 
-import contextlib
-import os
 import signal
-import threading
 
 import huggingface_hub
 import pytest
@@ -13,7 +10,17 @@ from extend.hub import connection, push_checkpoint, save_model
 from extend.hub import push as push_room
 from tests.loopback_hub import Fault, LoopbackHub
 from tests.models import tiny_model
-from tests.publishing import CARD, FILES, REPO, checkpoint_with_card, content, go_online, push, remote
+from tests.publishing import (
+    CARD,
+    FILES,
+    REPO,
+    checkpoint_with_card,
+    content,
+    go_online,
+    killed_at,
+    push,
+    remote,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,33 +88,6 @@ def test_a_hub_that_stays_down_leaves_the_old_or_the_new_and_the_next_run_comple
         assert len(hub.repositories[REPO].commits) == 3
 
 
-def push_and_be_killed(hub, directory, at: int, moment: str) -> int:
-    """Push in a forked process that the hub kills at its request number `at`, before or after doing it."""
-    first, children, forked = len(hub.requests), [], threading.Event()
-
-    def kill(number: int, reached: str) -> bool:
-        if (number - first, reached) != (at, moment):
-            return False
-        forked.wait()
-        os.kill(children[0], signal.SIGKILL)
-        os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOWAIT)
-        return True
-
-    hub.watch = kill
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with contextlib.suppress(BaseException):
-            push(hub, directory)
-            code = 0
-        os._exit(code)
-    children.append(child)
-    forked.set()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    hub.watch = None
-    return status
-
-
 @pytest.mark.parametrize("moment", ["asked", "done"])
 @pytest.mark.parametrize("at", range(REQUESTS))
 def test_killed_at_any_request_the_head_is_old_or_new_and_the_next_run_completes(checkpoint, at, moment):
@@ -117,7 +97,9 @@ def test_killed_at_any_request_the_head_is_old_or_new_and_the_next_run_completes
         (checkpoint / "README.md").write_text(CARD + "changed\n")
         save_model(tiny_model(hidden=16, layers=1, seed=9), checkpoint)
         new = content(checkpoint)
-        assert push_and_be_killed(hub, checkpoint, at, moment) == -signal.SIGKILL
+        assert (
+            killed_at(hub, len(hub.requests) + at, moment, lambda: push(hub, checkpoint)) == -signal.SIGKILL
+        )
         assert remote(hub) == (new if (at, moment) >= (COMMIT, "done") else old)
         push(hub, checkpoint)
         assert remote(hub) == new
