@@ -12,10 +12,12 @@ class PretrainingText:
 
     Attributes:
         lines: reads the text anew at every call, line by line; it is never whole in memory.
+        identity: tells this text from any other, so that what was found in it holds again; empty: unknown.
         searched: what was found, by the sets that were looked for, so that the text is read once.
     """
 
     lines: Callable[[], Iterable[str]]
+    identity: str = ""
     searched: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False)
 
 

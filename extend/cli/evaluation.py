@@ -53,6 +53,9 @@ def ner_eval(
     supervised: Annotated[bool, typer.Option("--supervised", help="Train on the target language.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="Heads trained a setting.")] = None,
     source: Annotated[str | None, typer.Option(help="Language zero-shot heads are trained on.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Evaluate again what is done with the same encoders and data.")
+    ] = False,
     files: NerFiles,
     method: NerMethod,
 ) -> Result:
@@ -73,7 +76,7 @@ def ner_eval(
     if call.talk.dry_run:
         return recipe.check(run, "ner-eval")
     both = zero_shot == supervised and (zero_shot or not method.few_shot)
-    results = recipe.evaluate_ner(run, zero_shot or both, supervised or both, call.display)
+    results = recipe.evaluate_ner(run, zero_shot or both, supervised or both, call.display, again=again)
     alone: list[Result] = list(results.values())
     return results if both or len(alone) > 1 else alone[0]
 

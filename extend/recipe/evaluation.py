@@ -37,11 +37,12 @@ def encoders_of(run: Run) -> dict[str, Path]:
 
 
 def evaluate_ner(
-    run: Run, zero_shot: bool, supervised: bool, on_progress: OnProgress = silent
+    run: Run, zero_shot: bool, supervised: bool, on_progress: OnProgress = silent, *, again: bool = False
 ) -> dict[str, Any]:
     """Train and test NER heads on every encoder; results under `ner/`. Returns results by protocol.
 
-    Few-shot protocols are those of `ner.few_shot`.
+    Few-shot protocols are those of `ner.few_shot`. A protocol that was done with the very same encoders, data
+    and settings is not done again, but with `again`.
     """
     results = dict[str, Any]()
     settings, method = ner_method(run.settings.ner)
@@ -61,6 +62,7 @@ def evaluate_ner(
                 cache=feature_cache(run),
                 groups=run.settings.ner.groups or None,
                 out=run.ner,
+                reuse=not again,
                 on_progress=on_progress,
             )
         measure_encoders(run, encoders, on_progress)

@@ -1,9 +1,10 @@
 """The NER files of a run: as they are, or spooled once from the hub; and the text searched for leaks."""
 
+import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extend import store
@@ -89,7 +90,14 @@ def pretraining_text(run: Run) -> PretrainingText | None:
     def lines() -> Iterator[str]:
         return (document.text for document in read_corpus(files, run.language.code, policy=read_policy(run)))
 
-    return PretrainingText(lines)
+    return PretrainingText(lines, identity=_identity(files, run))
+
+
+def _identity(files: Sequence[Path], run: Run) -> str:
+    """Of files as they are now: paths, sizes and times of change, not their bytes, and how they are read."""
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    told = json.dumps([facts, run.settings.reading.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _wikiann(language: str) -> str:

@@ -18,6 +18,7 @@ from extend.hub import load_encoder, save_model
 from extend.store import publish_directory
 from ner.cache import LIMIT, FeatureCache
 from ner.evaluate.bench import Bench
+from ner.evaluate.earlier import MADE_FROM, earlier, made_from
 from ner.evaluate.encoder import Encoder
 from ner.evaluate.meter import Meter, OnProgress
 from ner.evaluate.method import Method, Mode, Selection, described, differences_from_release, released
@@ -130,6 +131,7 @@ def evaluate(  # noqa: PLR0913 - the whole protocol is said in one call
     groups: Mapping[str, Sequence[str]] | None = None,
     cache: FeatureCache | None = None,
     device: str | None = None,
+    reuse: bool = False,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Compare encoders on NER; write `out/zero-shot`, `out/supervised`, `out/few-shot-N`, each whole or not.
@@ -151,6 +153,8 @@ def evaluate(  # noqa: PLR0913 - the whole protocol is said in one call
         groups: by name, languages whose scores are averaged.
         cache: keeps word vectors on disk for later calls; default none.
         device: where encoder and heads run; default CUDA if there is one, else the CPU.
+        reuse: take the results that are in `out` where they follow from the very same encoders, data,
+            settings and versions and no file of theirs has changed; default: everything is done again.
 
     Returns:
         By protocol the content of its results.json: F1, precision and recall in percent (0 to 100),
@@ -183,6 +187,13 @@ def evaluate(  # noqa: PLR0913 - the whole protocol is said in one call
     }
     results: dict[str, Any] = {}
     for protocol, sets in protocols.items():
+        head = _head(protocol, source, targets, labels, described(chosen, how, first_seed))
+        identity = made_from(head, sets, opened, groups=groups, keep=how.keep)
+        known = earlier(out / protocol, identity) if reuse else None
+        if known is not None:
+            meter.skip(len(plans[protocol]) * len(encoders) * chosen.seeds * chosen.epochs, protocol)
+            results[protocol] = known
+            continue
         meter.seconds.clear()
         bench = Bench(
             plans[protocol], sets, chosen, method=how, first_seed=first_seed, device=place, meter=meter
@@ -190,16 +201,6 @@ def evaluate(  # noqa: PLR0913 - the whole protocol is said in one call
         with meter.timed("all"), _memory_told(place):
             for name, encoder in opened.items():
                 bench.add(name, encoder)
-        head = {
-            "schema": SCHEMA,
-            "protocol": protocol,
-            "source": None if protocol == "supervised" else source,
-            "targets": list(dict.fromkeys(targets)),
-            "labels": list(labels),
-            "settings": described(chosen, how, first_seed),
-        }
-        if protocol.startswith("few-shot"):
-            head["few_shot"] = {"sentences": int(protocol.rpartition("-")[2]), "mixing": MIXING}
         if how.paper:
             alone = {name: encoder.pieces.wordpiece_only for name, encoder in opened.items()}
             head["differences_from_release"] = differences_from_release(how, alone)
@@ -211,13 +212,31 @@ def evaluate(  # noqa: PLR0913 - the whole protocol is said in one call
             "leaks": leaks(sets, plans[protocol]),
             **found,
             "warnings": [*data_warnings(sets, plans[protocol]), *found["warnings"]],
+            **({MADE_FROM: identity} if identity else {}),
             **_timing(meter, cache),
         }
-        with publish_directory(out / protocol) as directory:
+        with publish_directory(out / protocol, manifest=True) as directory:
             write_results(directory, results[protocol], bench.outcomes, tests)
             if how.keep != "none":
                 _keep_heads(directory / HEADS, bench, encoders, how)
     return results
+
+
+def _head(
+    protocol: str, source: str, targets: Sequence[str], labels: Sequence[str], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What results.json begins with: what was asked for."""
+    head: dict[str, Any] = {
+        "schema": SCHEMA,
+        "protocol": protocol,
+        "source": None if protocol == "supervised" else source,
+        "targets": list(dict.fromkeys(targets)),
+        "labels": list(labels),
+        "settings": settings,
+    }
+    if protocol.startswith("few-shot"):
+        head["few_shot"] = {"sentences": int(protocol.rpartition("-")[2]), "mixing": MIXING}
+    return head
 
 
 def _keep_heads(folder: Path, bench: Bench, encoders: Mapping[str, Path], method: Method) -> None:

@@ -51,7 +51,8 @@ class Encoder:
         return self._load(self._directory).eval().to(self._device)
 
     @cached_property
-    def _facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
+        """All that its vectors follow from but the words."""
         return {
             "encoder": checkpoint_facts(self._directory),
             "settings": {**asdict(self._settings), "wordpiece_only": self.pieces.wordpiece_only},
@@ -74,7 +75,7 @@ class Encoder:
         if self._cache is None:
             return word_features(self.model, self.pieces, words, settings=self._settings)
         return self._cache.features(
-            self._facts, words, lambda: feature_chunks(self.model, self.pieces, words, self._settings)
+            self.facts, words, lambda: feature_chunks(self.model, self.pieces, words, self._settings)
         )
 
     def labelled(self, sentences: Sequence[TaggedSentence]) -> LabelledFeatures:

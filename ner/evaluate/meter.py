@@ -25,6 +25,11 @@ class Meter:
         if self.on_progress is not None:
             self.on_progress(Progress(STAGE, done, self.total, text, details))
 
+    def skip(self, epochs: int, protocol: str) -> None:
+        """Count epochs of a protocol that is done already."""
+        self.done += epochs
+        self.tell(f"{protocol}: done before, with the same encoders, data and settings", self.done)
+
     @contextlib.contextmanager
     def timed(self, work: str) -> Iterator[None]:
         """Add the time the block takes to `work`."""
