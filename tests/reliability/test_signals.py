@@ -73,7 +73,7 @@ def terminated(prepared: Prepared, seed: int) -> str:
     steps = logged_steps(directory)
     if code == 143:
         saved = latest_checkpoint(directory / "pretrain" / "checkpoints")
-        if saved is None or saved.step != steps:
+        if (saved.step if saved else 0) != steps:  # before the first step there is nothing to save
             return f"{story}: saved {saved and saved.step}, but {steps} steps were made"
     elif code not in (0, -signal.SIGTERM) or (code < 0 and 0 < steps < 24):
         return f"{story}: exit {code} after {steps} steps: {said(directory)}"
