@@ -94,8 +94,14 @@ def pretraining_text(run: Run) -> PretrainingText | None:
 
 
 def _identity(files: Sequence[Path], run: Run) -> str:
-    """Of files as they are now: paths, sizes and times of change, not their bytes, and how they are read."""
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    """Of files as they are now: paths, sizes and times of change, not their bytes, and how they are read.
+
+    Empty, which stands for no known text, when one of them is gone meanwhile.
+    """
+    try:
+        facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    except OSError:
+        return ""
     told = json.dumps([facts, run.settings.reading.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 

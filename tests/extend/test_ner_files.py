@@ -19,7 +19,7 @@ from extend.hub import stream_tagged
 from extend.languages import resolve
 from extend.recipe.corpora import corpus_patterns
 from extend.recipe.evaluation import check_evaluation
-from extend.recipe.ner_files import ner_files, ner_sources, pretraining_text
+from extend.recipe.ner_files import _identity, ner_files, ner_sources, pretraining_text
 from extend.recipe.run import Run
 from ner.data import read_data
 from ner.files import NerFile, PretrainingText
@@ -64,6 +64,17 @@ def test_a_missing_file_beside_sets_of_the_hub_is_told_before_anything_is_traine
         with pytest.raises(PathError, match=r"missing\.conll"):
             started(run)
     assert not (tmp_path / "run").exists()
+
+
+def test_text_is_told_from_what_it_becomes_and_from_none(tmp_path: Path) -> None:
+    file, run = tmp_path / "a.txt", opened(tmp_path / "run")
+    file.write_text("one line\n")
+    first = _identity([file], run)
+    assert first == _identity([file], run) != ""
+    file.write_text("another line\n")
+    assert _identity([file], run) not in ("", first)
+    file.unlink()
+    assert _identity([file], run) == ""
 
 
 def test_the_default_sets_go_by_the_codes_that_wikiann_has(tmp_path: Path) -> None:
